@@ -1,0 +1,100 @@
+"""All that a plugin may import: the versioned surface (API version 1, entry-point group `mmframe.v1`).
+
+The built-in plugins import only this module, numpy, scipy and attrs. What a third party meets:
+
+- a covariance structure subclasses `CovarianceStructure` and is returned by the hook `mmframe_covariance_structures`;
+- a parameterization subclasses `Parameterization` (with `Bijection`), hook `mmframe_parameterizations`;
+- a stage subclasses `OptimizerStage` and sees a `Problem` and a `Monitor`, hook `mmframe_optimizer_stages`;
+- observers implement `mmframe_fit_started`, `mmframe_stage_finished` or `mmframe_fit_finished`.
+"""
+
+from __future__ import annotations
+
+from mmframe.covariance.domain import (
+    Box,
+    Domain,
+    Interval,
+    OutsideDomainError,
+    Positive,
+    PositiveDefinite,
+    Psd,
+    Real,
+    unvech,
+    vech,
+    vech_basis,
+    vech_indices,
+)
+from mmframe.covariance.parameterization import (
+    ABSOLUTE,
+    RELATIVE,
+    Bijection,
+    CholeskyEntries,
+    Identity,
+    LogCholeskyEntries,
+    LogElementwise,
+    MatrixEntries,
+    Parameterization,
+    RootElementwise,
+    Scale,
+)
+from mmframe.covariance.structure import (
+    COORDINATES,
+    POSITION,
+    UNORDERED,
+    CovarianceStructure,
+    IndexKind,
+    Param,
+    Phi,
+    Points,
+    distances,
+    lags,
+)
+from mmframe.optimize.problem import Problem
+from mmframe.optimize.stage import Monitor, OptimizerStage, StageOutcome, StopReason, TraceRow
+from mmframe.registry.hookspecs import hookimpl
+
+API_VERSION = 1
+
+__all__ = [
+    "ABSOLUTE",
+    "API_VERSION",
+    "COORDINATES",
+    "POSITION",
+    "RELATIVE",
+    "UNORDERED",
+    "Bijection",
+    "Box",
+    "CholeskyEntries",
+    "CovarianceStructure",
+    "Domain",
+    "Identity",
+    "IndexKind",
+    "Interval",
+    "LogCholeskyEntries",
+    "LogElementwise",
+    "MatrixEntries",
+    "Monitor",
+    "OptimizerStage",
+    "OutsideDomainError",
+    "Param",
+    "Parameterization",
+    "Phi",
+    "Points",
+    "Positive",
+    "PositiveDefinite",
+    "Problem",
+    "Psd",
+    "Real",
+    "RootElementwise",
+    "Scale",
+    "StageOutcome",
+    "StopReason",
+    "TraceRow",
+    "distances",
+    "hookimpl",
+    "lags",
+    "unvech",
+    "vech",
+    "vech_basis",
+    "vech_indices",
+]

@@ -1,0 +1,1 @@
+"""What may vary: domains, structures, parameterizations, and the model that binds them to coordinates."""

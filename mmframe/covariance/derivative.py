@@ -1,0 +1,160 @@
+"""Derivatives of Σ(φ): analytic where a structure gives them, else by complex step, else by central differences.
+
+A complex step is exact to rounding where the code is analytic, and silently wrong where it is not (`abs`, a negative
+base to a real power). So it is used only after it has agreed with central differences at points of the domain.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mmframe.covariance.domain import Array, Box, Domain
+from mmframe.covariance.structure import CovarianceStructure, Param, Phi, Points
+
+_STEP = 1e-5
+_COMPLEX_STEP = 1e-30
+_AGREEMENT = 1e-6
+
+
+class DerivativeMethod(enum.Enum):
+    """How ∂Σ/∂φ is computed."""
+
+    ANALYTIC = "analytic"
+    COMPLEX_STEP = "complex step"
+    DIFFERENCES = "central differences"
+
+
+def flat_counts(params: tuple[Param, ...]) -> list[int]:
+    return [param.domain.count for param in params]
+
+
+def make_phi(params: tuple[Param, ...], flat: Any) -> Phi:
+    """Natural parameters from one flat vector over all parameters."""
+    values, start = {}, 0
+    for param in params:
+        stop = start + param.domain.count
+        values[param.name] = param.domain.unflatten(flat[start:stop])
+        start = stop
+    return Phi(values)
+
+
+def flatten_phi(params: tuple[Param, ...], phi: Any) -> Array:
+    """One flat vector over all parameters, from a mapping of values."""
+    return np.concatenate([np.asarray(param.domain.flatten(phi[param.name]), dtype=float) for param in params])
+
+
+def central_differences(function: Callable[[Array], Array], point: Array, scale: Array | None = None) -> Array:
+    """∂function/∂point by central differences: (point.size, *function shape). `scale`: typical sizes of the entries."""
+    steps = _STEP * (np.maximum(np.abs(point), 1e-3) if scale is None else scale)
+    columns = []
+    for k in range(point.size):
+        up, down = point.copy(), point.copy()
+        up[k] += steps[k]
+        down[k] -= steps[k]
+        columns.append((function(up) - function(down)) / (up[k] - down[k]))
+    return np.stack(columns)
+
+
+def _stays_inside(domain: Domain, flat: Array) -> bool:
+    return not isinstance(domain, Box) or bool(np.all(flat > domain.low) and np.all(flat < domain.high))
+
+
+def _differences(structure: CovarianceStructure, params: tuple[Param, ...], flat: Array, index: Array) -> Array:
+    """Central differences; one-sided of second order where a bound of a box is nearer than the step."""
+
+    def sigma(values: Array) -> Array:
+        return np.asarray(structure.covariance(make_phi(params, values), index), dtype=float)
+
+    owner = [param for param in params for _ in range(param.domain.count)]
+    rows = []
+    for k, param in enumerate(owner):
+        step = _STEP * max(abs(flat[k]), 1e-3)
+
+        def moved(by: float, k: int = k) -> Array:
+            values = flat.copy()
+            values[k] += by
+            return values
+
+        ahead = _stays_inside(param.domain, moved(2 * step)[k : k + 1])
+        behind = _stays_inside(param.domain, moved(-2 * step)[k : k + 1])
+        if ahead and behind:
+            rows.append((sigma(moved(step)) - sigma(moved(-step))) / (2 * step))
+        else:
+            h = step if ahead else -step
+            rows.append((-3 * sigma(flat) + 4 * sigma(moved(h)) - sigma(moved(2 * h))) / (2 * h))
+    return np.stack(rows)
+
+
+def _complex_step(structure: CovarianceStructure, params: tuple[Param, ...], flat: Array, index: Array) -> Array:
+    rows = []
+    for k in range(flat.size):
+        moved = flat.astype(complex)
+        moved[k] += 1j * _COMPLEX_STEP
+        rows.append(np.imag(structure.covariance(make_phi(params, moved), index)) / _COMPLEX_STEP)
+    return np.stack(rows)
+
+
+def _analytic(structure: CovarianceStructure, params: tuple[Param, ...], flat: Array, index: Array) -> Any:
+    given = structure.jacobian(make_phi(params, flat), index)
+    if given is NotImplemented:
+        return NotImplemented
+    parts = []
+    for param in params:
+        part = np.asarray(given[param.name], dtype=float)
+        parts.append(part if part.ndim == index.ndim + 1 else part[None])
+    return np.concatenate(parts)
+
+
+_BY_METHOD = {
+    DerivativeMethod.ANALYTIC: _analytic,
+    DerivativeMethod.COMPLEX_STEP: _complex_step,
+    DerivativeMethod.DIFFERENCES: _differences,
+}
+
+
+def jacobian(
+    method: DerivativeMethod, structure: CovarianceStructure, params: tuple[Param, ...], flat: Array, index: Array
+) -> Array:
+    """∂Σ/∂φ over all parameters: (total count, ..., m, m)."""
+    return np.asarray(_BY_METHOD[method](structure, params, flat, index))
+
+
+def choose_method(structure: CovarianceStructure, params: tuple[Param, ...], points: Points) -> DerivativeMethod:
+    """The best method that this structure supports at these points; a complex step only where it proves right."""
+    rng = np.random.default_rng(20240229)
+    samples = [flatten_phi(params, {p.name: p.domain.sample(rng) for p in params}) for _ in range(3)]
+    if type(structure).jacobian is not CovarianceStructure.jacobian:
+        if _analytic(structure, params, samples[0], points.index) is not NotImplemented:
+            return DerivativeMethod.ANALYTIC
+    for flat in samples:
+        try:
+            with np.errstate(all="ignore"):
+                fast = _complex_step(structure, params, flat, points.index)
+        except (TypeError, ValueError, AttributeError, ArithmeticError, np.linalg.LinAlgError):
+            return DerivativeMethod.DIFFERENCES  # code that does not take complex numbers
+        slow = _differences(structure, params, flat, points.index)
+        if not np.allclose(fast, slow, rtol=_AGREEMENT, atol=_AGREEMENT * max(float(np.max(np.abs(slow))), 1e-300)):
+            return DerivativeMethod.DIFFERENCES
+    return DerivativeMethod.COMPLEX_STEP
+
+
+def is_linear(
+    method: DerivativeMethod, structure: CovarianceStructure, params: tuple[Param, ...], points: Points
+) -> bool:
+    """Whether ∂Σ/∂φ is the same everywhere, so that Σ has no second derivative in φ."""
+    rng = np.random.default_rng(20240301)
+    first, second = (
+        jacobian(
+            method,
+            structure,
+            params,
+            flatten_phi(params, {p.name: p.domain.sample(rng) for p in params}),
+            points.index,
+        )
+        for _ in range(2)
+    )
+    return bool(np.array_equal(first, second))

@@ -1,0 +1,387 @@
+"""The covariance model: structures and parameterizations bound to the points of a design.
+
+It translates between θ, which stages see, and the matrices G_k (relative to σ²), which engines see, and carries
+derivatives along the same road. It holds no data.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import Any
+
+import attrs
+import numpy as np
+from attrs import frozen
+
+from mmframe.covariance.derivative import (
+    DerivativeMethod,
+    central_differences,
+    choose_method,
+    flatten_phi,
+    is_linear,
+    jacobian,
+    make_phi,
+)
+from mmframe.covariance.domain import Array, OutsideDomainError, PositiveDefinite, Positive, vech_indices
+from mmframe.covariance.parameterization import (
+    ABSOLUTE,
+    RELATIVE,
+    Bijection,
+    Parameterization,
+    Scale,
+    StandardDeviationsCorrelations,
+    cover,
+    resolve_bijection,
+)
+from mmframe.covariance.project import project
+from mmframe.covariance.structure import CovarianceStructure, Param, Phi, Points
+
+SIGMA2 = Param("sigma2", Positive(), scale_power=2)
+
+
+@lru_cache(maxsize=256)
+def _derivatives(
+    structure: CovarianceStructure, params: tuple[Param, ...], index_bytes: bytes, shape: tuple[int, ...]
+) -> tuple[DerivativeMethod, bool]:
+    points = Points(tuple(str(i) for i in range(shape[0])), np.frombuffer(index_bytes).reshape(shape))
+    method = choose_method(structure, params, points)
+    return method, is_linear(method, structure, params, points)
+
+
+def derivative_method(
+    structure: CovarianceStructure, params: tuple[Param, ...], points: Points
+) -> tuple[DerivativeMethod, bool]:
+    """The derivative method and whether Σ is linear in φ; remembered for structures that can be hashed."""
+    index = np.ascontiguousarray(points.index, dtype=float)
+    try:
+        return _derivatives(structure, params, index.tobytes(), index.shape)
+    except TypeError:  # an option that cannot be hashed
+        method = choose_method(structure, params, points)
+        return method, is_linear(method, structure, params, points)
+
+
+@frozen(eq=False)
+class BoundTerm:
+    """One structure at the points of one term, with coordinates for each natural parameter.
+
+    label: `1 + Days | Subject`.   group: the grouping factor.   scale_label: names a lone scale parameter.
+    """
+
+    label: str
+    group: str
+    structure: CovarianceStructure
+    points: Points
+    params: tuple[Param, ...]
+    bijections: tuple[Bijection, ...]
+    method: DerivativeMethod
+    linear: bool
+
+    @classmethod
+    def bind(
+        cls, label: str, group: str, structure: CovarianceStructure, points: Points, parameterization: Parameterization
+    ) -> BoundTerm:
+        params = tuple(structure.params(points))
+        method, linear = derivative_method(structure, params, points)
+        bijections = tuple(resolve_bijection(parameterization, param) for param in params)
+        return cls(label, group, structure, points, params, bijections, method, linear)
+
+    @cached_property
+    def size(self) -> int:
+        return sum(b.size for b in self.bijections)
+
+    @cached_property
+    def _slices(self) -> tuple[tuple[slice, slice], ...]:
+        """For each parameter its place in θ and in the flat φ."""
+        out, i, j = [], 0, 0
+        for param, bijection in zip(self.params, self.bijections, strict=True):
+            out.append((slice(i, i + bijection.size), slice(j, j + param.domain.count)))
+            i, j = i + bijection.size, j + param.domain.count
+        return tuple(out)
+
+    @cached_property
+    def scale_powers(self) -> Array:
+        """The scale power of each entry of the flat φ."""
+        return np.concatenate([np.full(p.domain.count, float(p.scale_power)) for p in self.params])
+
+    @cached_property
+    def coordinate_names(self) -> tuple[str, ...]:
+        return tuple(
+            f"{self.label}: {p.name}" + (f"[{i}]" if b.size > 1 else "")
+            for p, b in zip(self.params, self.bijections, strict=True)
+            for i in range(b.size)
+        )
+
+    def phi(self, theta: Array) -> Phi:
+        return Phi(
+            {
+                p.name: b.forward(theta[s])
+                for p, b, (s, _) in zip(self.params, self.bijections, self._slices, strict=True)
+            }
+        )
+
+    def flat(self, theta: Array) -> Array:
+        return flatten_phi(self.params, self.phi(theta))
+
+    def inverse(self, flat: Array) -> Array:
+        """θ of a flat φ."""
+        phi = make_phi(self.params, flat)
+        return np.concatenate([b.inverse(phi[p.name]) for p, b in zip(self.params, self.bijections, strict=True)])
+
+    def covariance(self, theta: Array) -> Array:
+        return np.asarray(self.structure.covariance(self.phi(theta), self.points.index), dtype=float)
+
+    def covariance_of(self, flat: Array) -> Array:
+        return np.asarray(self.structure.covariance(make_phi(self.params, flat), self.points.index), dtype=float)
+
+    def _inner_jacobian(self, theta: Array) -> Array:
+        """∂ flat φ / ∂θ, block by block: (count, size)."""
+        total = sum(p.domain.count for p in self.params)
+        out = np.zeros((total, self.size))
+        for param, bijection, (s, t) in zip(self.params, self.bijections, self._slices, strict=True):
+            block = bijection.jacobian(theta[s])
+            if block is NotImplemented:
+                block = central_differences(
+                    lambda u, p=param, b=bijection: np.asarray(p.domain.flatten(b.forward(u)), dtype=float),  # type: ignore[misc]
+                    np.asarray(theta[s], dtype=float),
+                ).T
+            out[t, s] = block
+        return out
+
+    def natural_jacobian(self, flat: Array) -> Array:
+        return jacobian(self.method, self.structure, self.params, flat, self.points.index)
+
+    @cached_property
+    def _constant_jacobian(self) -> Array:
+        rng = np.random.default_rng(0)
+        return self.natural_jacobian(flatten_phi(self.params, {p.name: p.domain.sample(rng) for p in self.params}))
+
+    def _outer(self, theta: Array) -> Array:
+        return self._constant_jacobian if self.linear else self.natural_jacobian(self.flat(theta))
+
+    def tangents(self, theta: Array) -> Array:
+        """∂Σ/∂θ: (size, q, q)."""
+        return np.asarray(np.tensordot(self._inner_jacobian(theta).T, self._outer(theta), axes=1))
+
+    def pull(self, theta: Array, score: Array) -> Array:
+        """∂/∂θ of the sum of score * Σ(θ): (size,)."""
+        outer = self._outer(theta)
+        natural = outer.reshape(outer.shape[0], -1) @ score.ravel()
+        return np.asarray(natural @ self._inner_jacobian(theta))
+
+    def second(self, theta: Array, score: Array) -> Array:
+        """∂²/∂θ² of the sum of score * Σ(θ), for a fixed score matrix: (size, size)."""
+        inner = self._inner_jacobian(theta)
+        outer = self._outer(theta)
+        natural = outer.reshape(outer.shape[0], -1) @ score.ravel()
+        out = np.zeros((self.size, self.size))
+        if not self.linear:
+            curved = central_differences(
+                lambda flat: np.tensordot(self.natural_jacobian(flat), score, axes=2), self.flat(theta)
+            )
+            out += inner.T @ (0.5 * (curved + curved.T)) @ inner
+        for bijection, (s, t) in zip(self.bijections, self._slices, strict=True):
+            block = bijection.curvature(theta[s], natural[t])
+            if block is NotImplemented:
+                block = self._curvature_by_differences(bijection, theta[s], natural[t])
+            out[s, s] += block
+        return out
+
+    def _curvature_by_differences(self, bijection: Bijection, theta: Array, adjoint: Array) -> Array:
+        param = self.params[self.bijections.index(bijection)]
+
+        def gradient(u: Array) -> Array:
+            block = bijection.jacobian(u)
+            if block is NotImplemented:
+                block = central_differences(
+                    lambda w: np.asarray(param.domain.flatten(bijection.forward(w)), dtype=float), u
+                ).T
+            return np.asarray(adjoint @ block)
+
+        block = central_differences(gradient, np.asarray(theta, dtype=float), np.full(theta.size, 10.0))
+        return np.asarray(0.5 * (block + block.T))
+
+    def project(self, target: Array) -> Array:
+        """The flat φ of the structure nearest to a positive definite (q, q) target."""
+        return project(self, target)
+
+
+@frozen(eq=False)
+class CovarianceModel:
+    """All terms of a model with one scale, and the coordinates that are free.
+
+    On the relative scale θ holds the coordinates of G_k/σ², and σ² is profiled by the engine. On the absolute scale it
+    holds those of G_k, and one more for σ². `held` is a full θ whose entries stand where `free` is False.
+    """
+
+    terms: tuple[BoundTerm, ...]
+    scale: Scale
+    sigma_bijection: Bijection
+    held: Array
+    free: np.ndarray[Any, np.dtype[np.bool_]]
+
+    @classmethod
+    def bind(cls, terms: tuple[BoundTerm, ...], scale: Scale, sigma_bijection: Bijection) -> CovarianceModel:
+        size = sum(t.size for t in terms) + (1 if scale is ABSOLUTE else 0)
+        return cls(terms, scale, sigma_bijection, np.zeros(size), np.ones(size, dtype=bool))
+
+    @cached_property
+    def _places(self) -> tuple[slice, ...]:
+        ends = np.cumsum([0, *(t.size for t in self.terms)])
+        return tuple(slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
+
+    @cached_property
+    def size(self) -> int:
+        return int(np.sum(self.free))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        full = [name for t in self.terms for name in t.coordinate_names]
+        if self.scale is ABSOLUTE:
+            full.append("sigma2")
+        return tuple(name for name, free in zip(full, self.free, strict=True) if free)
+
+    def _bounds(self, which: str) -> Array:
+        parts = [np.asarray(getattr(b, which)) for t in self.terms for b in t.bijections]
+        if self.scale is ABSOLUTE:
+            parts.append(np.asarray(getattr(self.sigma_bijection, which)))
+        return np.concatenate(parts)[self.free] if parts else np.zeros(0)
+
+    @cached_property
+    def lower(self) -> Array:
+        return self._bounds("lower")
+
+    @cached_property
+    def upper(self) -> Array:
+        return self._bounds("upper")
+
+    def full(self, theta: Array) -> Array:
+        """The full coordinate vector of free ones."""
+        if self.size == self.free.size:
+            return np.asarray(theta, dtype=float)
+        out = self.held.copy()
+        out[self.free] = theta
+        return out
+
+    def _sigma2(self, full: Array) -> float:
+        value = float(self.sigma_bijection.forward(full[-1:]))
+        if not value > 0.0:
+            raise OutsideDomainError("the residual variance is not positive")
+        return value
+
+    def matrices(self, theta: Array) -> tuple[tuple[Array, ...], float | None]:
+        """(G_k/σ², σ²); σ² is None where the engine profiles it. Raises OutsideDomainError."""
+        full = self.full(theta)
+        relative = tuple(t.covariance(full[s]) for t, s in zip(self.terms, self._places, strict=True))
+        if self.scale is RELATIVE:
+            return relative, None
+        sigma2 = self._sigma2(full)
+        return tuple(g / sigma2 for g in relative), sigma2
+
+    def gradient(self, theta: Array, score: tuple[Array, ...], sigma2_score: float) -> Array:
+        """∂/∂θ from the score matrices for G_k/σ² and ∂/∂σ² at fixed G_k/σ²: (size,)."""
+        full = self.full(theta)
+        parts = [t.pull(full[s], S) for t, s, S in zip(self.terms, self._places, score, strict=True)]
+        if self.scale is ABSOLUTE:
+            sigma2 = self._sigma2(full)
+            parts = [part / sigma2 for part in parts]
+            through = sum(
+                float(np.sum(S * t.covariance(full[s]))) for t, s, S in zip(self.terms, self._places, score, strict=True)
+            )
+            slope = float(self.sigma_bijection.jacobian(full[-1:])[0, 0])
+            parts.append(np.array([(sigma2_score - through / sigma2**2) * slope]))
+        return np.concatenate(parts)[self.free] if parts else np.zeros(0)
+
+    def tangents(self, theta: Array) -> tuple[tuple[Array, ...], Array]:
+        """For each free θ_j the directions of (G_k/σ², σ²): arrays (size, q_k, q_k), and (size,)."""
+        full = self.full(theta)
+        total = full.size
+        sigma2 = self._sigma2(full) if self.scale is ABSOLUTE else 1.0
+        out = []
+        for term, place in zip(self.terms, self._places, strict=True):
+            q = term.points.size
+            directions = np.zeros((total, q, q))
+            directions[place] = term.tangents(full[place]) / sigma2
+            out.append(directions)
+        dsigma2 = np.zeros(total)
+        if self.scale is ABSOLUTE:
+            dsigma2[-1] = float(self.sigma_bijection.jacobian(full[-1:])[0, 0])
+            for directions, term, place in zip(out, self.terms, self._places, strict=True):
+                directions[-1] = -term.covariance(full[place]) * dsigma2[-1] / sigma2**2
+        return tuple(d[self.free] for d in out), dsigma2[self.free]
+
+    def second(self, theta: Array, score: tuple[Array, ...], sigma2_score: float) -> Array:
+        """The part of the Hessian that comes from the curvature of θ -> (G_k/σ², σ²) at fixed scores: (size, size)."""
+        full = self.full(theta)
+        out = np.zeros((full.size, full.size))
+        for term, place, S in zip(self.terms, self._places, score, strict=True):
+            out[place, place] = term.second(full[place], S)
+        if self.scale is ABSOLUTE:
+            # G/σ² with both moving: mixed and pure second derivatives in σ², then the curvature of σ² itself.
+            sigma2 = self._sigma2(full)
+            slope = float(self.sigma_bijection.jacobian(full[-1:])[0, 0])
+            out /= sigma2
+            pure = 0.0
+            for term, place, S in zip(self.terms, self._places, score, strict=True):
+                mixed = -term.pull(full[place], S) * slope / sigma2**2
+                out[place, -1] = mixed
+                out[-1, place] = mixed
+                pure += float(np.sum(S * term.covariance(full[place])))
+            bend = float(self.sigma_bijection.curvature(full[-1:], np.ones(1))[0, 0])
+            out[-1, -1] = pure * (2 * slope**2 / sigma2**3 - bend / sigma2**2) + sigma2_score * bend
+        return out[np.ix_(self.free, self.free)]
+
+    def natural(self, theta: Array, sigma2: float) -> tuple[Array, ...]:
+        """The flat φ of each term in data units, given the (profiled) σ²."""
+        full = self.full(theta)
+        flats = tuple(t.flat(full[s]) for t, s in zip(self.terms, self._places, strict=True))
+        return flats if self.scale is ABSOLUTE else self.rescale(flats, np.sqrt(sigma2))
+
+    def rescale(self, flats: tuple[Array, ...], c: float) -> tuple[Array, ...]:
+        """φ with Σ multiplied by c²."""
+        return tuple(f * c**t.scale_powers for t, f in zip(self.terms, flats, strict=True))
+
+    def theta(self, flats: tuple[Array, ...], sigma2: float) -> Array:
+        """The free coordinates of φ in data units."""
+        inner = flats if self.scale is ABSOLUTE else self.rescale(flats, 1.0 / np.sqrt(sigma2))
+        parts = [t.inverse(f) for t, f in zip(self.terms, inner, strict=True)]
+        if self.scale is ABSOLUTE:
+            parts.append(self.sigma_bijection.inverse(sigma2))
+        return np.concatenate(parts)[self.free] if parts else np.zeros(0)
+
+    def with_bijections(self, choose: Any, scale: Scale | None = None) -> CovarianceModel:
+        """The same model in other coordinates: `choose(param, bijection)` gives those of each parameter."""
+        terms = tuple(
+            attrs.evolve(t, bijections=tuple(choose(p, b) for p, b in zip(t.params, t.bijections, strict=True)))
+            for t in self.terms
+        )
+        sigma = choose(SIGMA2, self.sigma_bijection)
+        if scale is not None and scale is not self.scale:
+            return CovarianceModel.bind(terms, scale, sigma)
+        return attrs.evolve(self, terms=terms, sigma_bijection=sigma)
+
+    def cover(self, flats: tuple[Array, ...], sigma2: float) -> CovarianceModel:
+        """This model in free coordinates that reach every boundary; what is held stays held.
+
+        flats, sigma2: natural parameters at which the held coordinates are read.
+        """
+
+        def choose(param: Param, bijection: Bijection) -> Bijection:
+            return bijection if isinstance(bijection, StandardDeviationsCorrelations) else cover(param.domain)
+
+        covered = self.with_bijections(choose)
+        everything = attrs.evolve(covered, free=np.ones_like(self.free))
+        return attrs.evolve(covered, held=everything.theta(flats, sigma2))
+
+    def absolute(self) -> CovarianceModel:
+        """The same coordinates on the absolute scale, all free except those that are held."""
+        if self.scale is ABSOLUTE:
+            return self
+        free = np.append(self.free, True)
+        return CovarianceModel(self.terms, ABSOLUTE, self.sigma_bijection, np.append(self.held, 0.0), free)
+
+    @cached_property
+    def has_curved_bound(self) -> bool:
+        return any(isinstance(p.domain, PositiveDefinite) for t in self.terms for p in t.params)
+
+
+__all__ = ["BoundTerm", "CovarianceModel", "SIGMA2", "derivative_method", "vech_indices"]

@@ -1,0 +1,1 @@
+"""What the data are: the matrices and groupings of one model."""

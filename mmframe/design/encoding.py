@@ -1,0 +1,123 @@
+"""Encoding: formulas and columns to matrices, and later new data in just the same way.
+
+formulaic materialises every formula of a model in one pass. What it learns from the data (levels, knots, means) is kept
+as plain values in an `Encoding`, which can be written as JSON and applied to new data in another process.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from attrs import frozen
+from formulaic import Formula, ModelSpec
+from formulaic.errors import DataMismatchWarning, FormulaicError
+from formulaic.materializers import PandasMaterializer
+from formulaic.parser.types import Factor
+
+from mmframe.covariance.domain import Array
+from mmframe.design.index import PointSet
+from mmframe.errors import DataError, Issue, SpecError
+from mmframe.spec.expressions import EXTRA
+
+
+@frozen(eq=False)
+class FormulaEncoding:
+    """One right-hand side, with what was learnt from the data.
+
+    levels: for each categorical factor its categories.   state: what stateful transforms remember.
+    """
+
+    formula: str
+    columns: tuple[str, ...]
+    kinds: dict[str, str]
+    levels: dict[str, Any]
+    state: dict[str, Any]
+    terms: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def apply(self, frame: pd.DataFrame, transforms: Mapping[str, Callable[..., Any]]) -> Array:
+        """The matrix (n, columns) of new data. Raises DataError for levels that were not seen."""
+        encoders = {
+            name: (Factor.Kind(kind), {"categories": list(self.levels[name])} if name in self.levels else {})
+            for name, kind in self.kinds.items()
+        }
+        spec = ModelSpec(
+            formula=Formula(self.formula),
+            output="numpy",
+            na_action="ignore",
+            transform_state=_copied(self.state),
+            encoder_state=encoders,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DataMismatchWarning)
+            try:
+                made = _materializer(frame, transforms).get_model_matrix(spec)
+            except DataMismatchWarning as problem:
+                raise DataError(f"new data: {problem}") from None
+            except FormulaicError as problem:
+                raise DataError(f"new data: {self.formula!r} cannot be evaluated: {problem}") from None
+        names = tuple(str(c) for c in made.model_spec.column_names)
+        if names != self.columns:
+            raise DataError(f"new data: {self.formula!r} gave the columns {names}, not {self.columns}")
+        return np.asarray(made, dtype=float)
+
+
+def _copied(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {key: _copied(value) for key, value in state.items()}
+    return state
+
+
+def _materializer(frame: pd.DataFrame, transforms: Mapping[str, Callable[..., Any]]) -> PandasMaterializer:
+    return PandasMaterializer(frame, context={**EXTRA, **transforms})
+
+
+def encode(
+    formulas: Mapping[str, str], frame: pd.DataFrame, transforms: Mapping[str, Callable[..., Any]]
+) -> dict[str, tuple[Array, FormulaEncoding]]:
+    """Each formula's matrix (by columns) and encoding, from one pass over the data."""
+    try:
+        specs = Formula(**{key: Formula(text) for key, text in formulas.items()})
+        made = _materializer(frame, transforms).get_model_matrix(specs, output="numpy", na_action="ignore")
+    except FormulaicError as problem:
+        raise SpecError(Issue("formula", str(problem).splitlines()[0], "", "see the formula language in the docs")) from None
+    except (TypeError, ValueError, ZeroDivisionError) as problem:
+        raise DataError(f"formula: {' ; '.join(formulas.values())!r} cannot be evaluated on the data: {problem}") from None
+    out = {}
+    for key, text in formulas.items():
+        matrix = made[key]
+        spec = matrix.model_spec
+        kinds = {name: kind.value for name, (kind, _) in spec.encoder_state.items()}
+        levels = {
+            name: list(state["categories"]) for name, (_, state) in spec.encoder_state.items() if "categories" in state
+        }
+        terms = tuple((str(term), tuple(str(c) for c in columns)) for term, _, columns in spec.structure)
+        names = tuple(str(c) for c in spec.column_names)
+        encoding = FormulaEncoding(text, names, kinds, levels, dict(spec.transform_state), terms)
+        out[key] = (np.asfortranarray(matrix, dtype=float), encoding)
+    return out
+
+
+@frozen(eq=False)
+class TermEncoding:
+    """How one random-effects term becomes columns: a formula, or points."""
+
+    group: tuple[str, ...]
+    basis: FormulaEncoding | PointSet
+
+
+@frozen(eq=False)
+class Encoding:
+    """All that prediction needs: fixed effects, terms, categories, the offset's column, and user functions."""
+
+    fixed: FormulaEncoding
+    kept: tuple[int, ...]
+    terms: tuple[TermEncoding, ...]
+    categorical: dict[str, list[Any]]
+    offset: str | None
+    fixed_columns: tuple[str, ...]
+    term_columns: tuple[tuple[str, ...], ...]
+    transforms: Mapping[str, Callable[..., Any]]

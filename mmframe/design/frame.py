@@ -1,0 +1,83 @@
+"""Tables: pandas, anything that narwhals reads (polars, pyarrow), a dict of columns, or a path; always to pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import narwhals.stable.v1 as nw
+import pandas as pd
+
+from mmframe.errors import DataError, Issue, SpecError, nearest
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A CSV (also compressed) or Parquet file. Raises DataError where it cannot be read."""
+    file = Path(path)
+    if not file.exists():
+        near = nearest(file.name, [p.name for p in file.parent.glob("*")]) if file.parent.is_dir() else ""
+        raise DataError(f"data: there is no file {str(path)!r} · allowed: a CSV or Parquet file · {near}".rstrip(" ·"))
+    try:
+        if file.suffix.lower() in (".parquet", ".pq"):
+            return pd.read_parquet(file)
+        return pd.read_csv(file)
+    except (ValueError, OSError, ImportError, pd.errors.ParserError) as problem:
+        raise DataError(f"data: {str(path)!r} cannot be read: {problem}") from None
+
+
+def to_pandas(data: Any, columns: Iterable[str]) -> pd.DataFrame:
+    """The columns that a model uses, as pandas. Raises SpecError for columns that are not there."""
+    wanted = sorted(columns)
+    if isinstance(data, (str, Path)):
+        data = read_table(data)
+    if isinstance(data, Mapping) and not isinstance(data, pd.DataFrame):
+        try:
+            data = pd.DataFrame(dict(data))
+        except ValueError as problem:
+            raise DataError(f"data: the columns do not make a table: {problem}") from None
+    if isinstance(data, pd.DataFrame):
+        _require(wanted, [str(c) for c in data.columns])
+        _no_duplicates(wanted, data)
+        return data
+    try:
+        table = nw.from_native(data, eager_only=True)
+    except TypeError:
+        raise DataError(
+            f"data: a {type(data).__name__} · allowed: a pandas, polars or pyarrow table, a dict of columns, or the path"
+            " of a CSV or Parquet file"
+        ) from None
+    _require(wanted, table.columns)
+    return table.select(wanted).to_pandas()
+
+
+def _require(wanted: list[str], known: list[str]) -> None:
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        listed = ", ".join(known[:40])
+        raise SpecError([Issue("data", f"there is no column {name!r}", listed, nearest(name, known)) for name in missing])
+
+
+def _no_duplicates(wanted: list[str], data: pd.DataFrame) -> None:
+    if data.columns.is_unique:
+        return
+    twice = [name for name in wanted if list(data.columns).count(name) > 1]
+    if twice:
+        raise DataError(f"data: the column {twice[0]!r} stands {list(data.columns).count(twice[0])} times · rename all but one")
+
+
+def as_categories(column: pd.Series, levels: list[Any] | None, name: str) -> pd.Series:
+    """A categorical column with levels in order; None takes them as they come. Raises DataError for other values."""
+    present = pd.unique(column.dropna())
+    if levels is None:
+        levels = list(present)
+    else:
+        by_text = {str(level): level for level in present}
+        levels = [level if level in set(present) else by_text.get(str(level), level) for level in levels]
+        unknown = [value for value in present if value not in set(levels)]
+        if unknown:
+            raise DataError(
+                f"categorical {name!r}: the data hold {unknown[0]!r}, which is not among the levels {levels}"
+                " · add it, or drop these rows first"
+            )
+    return pd.Series(pd.Categorical(column, categories=levels), index=column.index, name=column.name)

@@ -1,0 +1,52 @@
+"""Grouping factors: any hashable labels, in any row order, to codes and levels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmframe.design.design import Grouping
+
+
+def factorize(column: pd.Series) -> tuple[NDArray[np.intp], pd.Index]:
+    """Codes and levels of one column: categories in their order, other labels sorted where they can be."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        kept = column.cat.remove_unused_categories()
+        return np.asarray(kept.cat.codes, dtype=np.intp), pd.Index(kept.cat.categories)
+    values = column.to_numpy()
+    if values.dtype.kind in "iu" and values.size and bool(np.all(values[1:] >= values[:-1])):
+        # rows sorted by an integer label: levels are where it steps
+        steps = np.concatenate([[True], values[1:] != values[:-1]])
+        return np.cumsum(steps) - 1, pd.Index(values[steps])
+    try:
+        codes, levels = pd.factorize(column, sort=True)
+    except TypeError:  # labels of kinds that do not compare
+        codes, levels = pd.factorize(column, sort=False)
+    return codes.astype(np.intp), pd.Index(levels)
+
+
+def make_grouping(columns: tuple[str, ...], frame: pd.DataFrame) -> Grouping:
+    """One grouping factor; that of several columns is their interaction, its levels a MultiIndex."""
+    name = ":".join(columns)
+    parts = [factorize(frame[c]) for c in columns]
+    if len(parts) == 1:
+        return Grouping(name, parts[0][0], parts[0][1].rename(columns[0]))
+    combined = np.zeros(len(frame), dtype=np.int64)
+    for codes, levels in parts:
+        combined = combined * max(len(levels), 1) + codes
+    distinct, codes = np.unique(combined, return_inverse=True)
+    arrays = []
+    rest = distinct
+    for _, levels in reversed(parts):
+        arrays.append(levels.take(rest % max(len(levels), 1)))
+        rest = rest // max(len(levels), 1)
+    return Grouping(name, codes.astype(np.intp), pd.MultiIndex.from_arrays(arrays[::-1], names=list(columns)))
+
+
+def match_levels(grouping: Grouping, columns: tuple[str, ...], frame: pd.DataFrame) -> NDArray[np.intp]:
+    """The level number of each row of new data, −1 for levels that were not seen."""
+    if len(columns) == 1:
+        return np.asarray(grouping.levels.get_indexer(pd.Index(frame[columns[0]].astype(object))), dtype=np.intp)
+    wanted = pd.MultiIndex.from_frame(frame[list(columns)].astype(object))
+    return np.asarray(grouping.levels.get_indexer(wanted), dtype=np.intp)

@@ -1,0 +1,153 @@
+"""The dense engine: V written out, n x n. Slow, and readable on one screen: the oracle that all others must match.
+
+It takes any number of grouping factors, and is also the engine of last resort for small designs that no other takes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from attrs import frozen
+
+from mmframe.covariance.domain import Array
+from mmframe.design.design import Design
+from mmframe.likelihood.criterion import Solution, solve
+from mmframe.likelihood.engine import Effects, Engine
+from mmframe.likelihood.evaluation import Curvature, Evaluation
+
+MAX_ROWS = 3000
+
+
+@frozen(eq=False)
+class DenseEngine(Engine):
+    """V/σ² = I + Σ_k (same level of k) ∘ Z_k G_k Z_k', and its inverse, as matrices (n, n)."""
+
+    name: ClassVar[str] = "dense"
+
+    X: Array
+    y: Array
+    Z: tuple[Array, ...]
+    same: tuple[Array, ...]
+    levels: tuple[int, ...]
+    log_weights: float
+
+    @classmethod
+    def refuses(cls, design: Design) -> str | None:
+        if design.n > MAX_ROWS:
+            return f"it builds n x n matrices, and {design.n} rows are more than {MAX_ROWS}"
+        return None
+
+    @classmethod
+    def reduce(cls, design: Design) -> DenseEngine:
+        codes = [design.groupings[t.grouping].codes for t in design.terms]
+        return cls(
+            design.weighted(design.X),
+            design.weighted(design.y),
+            tuple(design.weighted(t.Z) for t in design.terms),
+            tuple((c[:, None] == c[None, :]).astype(float) for c in codes),
+            tuple(design.groupings[t.grouping].size for t in design.terms),
+            design.log_weights,
+        )
+
+    def _inverse(self, G: tuple[Array, ...]) -> tuple[Array, float]:
+        V = np.eye(self.y.size)
+        for Z, same, g in zip(self.Z, self.same, G, strict=True):
+            V += same * (Z @ g @ Z.T)
+        return np.linalg.inv(V), float(np.linalg.slogdet(V)[1])
+
+    def _solve(
+        self, G: tuple[Array, ...], reml: bool, sigma2: float | None, beta: Array | None
+    ) -> tuple[Array, Array, Solution | None]:
+        inverse, logdet = self._inverse(G)
+        Y = np.column_stack([self.X, self.y])
+        cross = Y.T @ inverse @ Y
+        found = solve(
+            cross, logdet - self.log_weights, self.y.size, reml=reml, logdet_basis=0.0, sigma2=sigma2, beta=beta
+        )
+        return inverse, Y, found
+
+    def evaluate(
+        self,
+        G: tuple[Array, ...],
+        *,
+        reml: bool,
+        score: bool,
+        sigma2: float | None = None,
+        beta: Array | None = None,
+    ) -> Evaluation | None:
+        inverse, Y, found = self._solve(G, reml, sigma2, beta)
+        if found is None:
+            return None
+        whole = inverse - inverse @ Y @ found.weight @ Y.T @ inverse
+        scores = tuple(Z.T @ (same * whole) @ Z for Z, same in zip(self.Z, self.same, strict=True)) if score else ()
+        return Evaluation(
+            found.value,
+            found.beta,
+            found.sigma2,
+            found.sigma2 * found.xvx_inverse,
+            scores,
+            found.sigma2_score,
+            found.beta_score,
+        )
+
+    def curvature(
+        self,
+        G: tuple[Array, ...],
+        tangents: tuple[Array, ...],
+        *,
+        reml: bool,
+        sigma2: float | None = None,
+        beta: Array | None = None,
+    ) -> tuple[Curvature, Solution] | None:
+        inverse, Y, found = self._solve(G, reml, sigma2, beta)
+        if found is None:
+            return None
+        k = tangents[0].shape[0] if tangents else 0
+        moved = np.zeros((k, self.y.size, self.y.size))
+        for Z, same, dG in zip(self.Z, self.same, tangents, strict=True):
+            moved += same * (Z @ dG @ Z.T)
+        V = np.linalg.inv(inverse)
+        moved = np.concatenate([moved, V[None]])
+        left = inverse @ moved  # V⁻¹V_j
+        white = inverse @ Y
+        P = np.einsum("nx,jnm,my->jxy", white, moved, white)
+        half = moved @ white
+        Q = np.einsum("jnx,nm,lmy->jlxy", half, inverse, half)
+        T = np.einsum("jnm,lmn->jl", left, left)
+        trace = np.einsum("jnn->j", left)
+        return Curvature(P, Q, T, trace, Y.T @ white, np.eye(Y.shape[1]), self.y.size), found
+
+    @property
+    def levels_per_term(self) -> tuple[int, ...]:
+        return self.levels
+
+    @property
+    def unit_scales(self) -> tuple[Array, ...]:
+        return tuple(np.sqrt(np.mean(Z**2, axis=0)) for Z in self.Z)
+
+    @classmethod
+    def effects(cls, design: Design, G: tuple[Array, ...], beta: Array) -> tuple[Effects, ...]:
+        engine = cls.reduce(design)
+        inverse, _ = engine._inverse(G)
+        white = inverse @ (engine.y - engine.X @ beta)
+        white_X = inverse @ engine.X
+        out = []
+        for number, grouping in enumerate(design.groupings):
+            Z, G_all = grouping_blocks(design, number, G)
+            Z = design.weighted(Z)
+            member = np.zeros((grouping.size, design.n))
+            member[grouping.codes, np.arange(design.n)] = 1.0
+            b = np.einsum("ln,nq,n->lq", member, Z, white) @ G_all
+            shift = np.einsum("ab,ln,nb,np->lap", G_all, member, Z, white_X)
+            N = np.einsum("ln,nq,nm,mr,lm->lqr", member, Z, inverse, Z, member, optimize=True)
+            out.append(Effects(b, G_all - G_all @ N @ G_all, shift))
+        return tuple(out)
+
+
+def grouping_blocks(design: Design, number: int, G: tuple[Array, ...]) -> tuple[Array, Array]:
+    """Z (n, q) and block-diagonal G (q, q) over all terms of one grouping factor."""
+    from scipy.linalg import block_diag
+
+    mine = [k for k, term in enumerate(design.terms) if term.grouping == number]
+    return np.column_stack([design.terms[k].Z for k in mine]), np.asarray(block_diag(*(G[k] for k in mine)))

@@ -1,0 +1,80 @@
+"""Second derivatives of the criterion from an engine's `Curvature`: observed, expected and average information.
+
+For V = σ²V₁ with tangents V_j of V₁ at fixed σ², P₁ the projected inverse of V₁, and e the residual:
+
+    ∂²(−2 log L)/∂j∂l = −tr(P₁V_jP₁V_l) + 2 e'V₁⁻¹V_jP₁V_lV₁⁻¹e/σ²      (REML; ML has V₁⁻¹ for P₁ in the trace)
+    ∂²/∂j∂σ² = e'V₁⁻¹V_jV₁⁻¹e/σ⁴,      ∂²/∂σ²² = −ν/σ⁴ + 2 rss/σ⁶,
+
+plus, for the observed information, the terms in second derivatives of V, which the covariance model adds.
+Expected information is tr(P₁V_jP₁V_l); average information e'V₁⁻¹V_jP₁V_lV₁⁻¹e/σ² (Johnson & Thompson 1995).
+All are on the scale of −2 log L, that is twice the usual information.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from attrs import frozen
+
+from mmframe.covariance.domain import Array
+from mmframe.likelihood.criterion import Solution
+from mmframe.likelihood.evaluation import Curvature
+
+Kind = Literal["observed", "expected", "average"]
+
+
+@frozen(eq=False)
+class Sums:
+    """The scalars that second derivatives are made of; the last tangent is V₁ itself.
+
+    traces (k+1, k+1): tr(P₁V_jP₁V_l), or with V₁⁻¹ for ML.   quadratics (k+1, k+1): e'V₁⁻¹V_jP₁V_lV₁⁻¹e.
+    linear (k+1,): e'V₁⁻¹V_jV₁⁻¹e.
+    """
+
+    traces: Array
+    quadratics: Array
+    linear: Array
+
+
+def sums(curvature: Curvature, solution: Solution, *, reml: bool) -> Sums:
+    """Contract P, Q and T with γ and (X'V⁻¹X)⁻¹."""
+    p = curvature.cross.shape[0] - 1
+    gamma, inverse = solution.gamma, solution.xvx_inverse
+    along = curvature.P @ gamma  # (k+1, p+1)
+    linear = along @ gamma
+    quadratics = (curvature.Q @ gamma) @ gamma
+    traces = curvature.T
+    if p:
+        into_x = along[:, :p]
+        quadratics = quadratics - into_x @ inverse @ into_x.T
+        if reml:
+            weighted = inverse @ curvature.P[:, :p, :p]  # (k+1, p, p)
+            once = np.einsum("xy,jlyx->jl", inverse, curvature.Q[:, :, :p, :p])
+            twice = np.einsum("jxy,lyx->jl", weighted, weighted)
+            traces = traces - 2 * once + twice
+    return Sums(traces, 0.5 * (quadratics + quadratics.T), linear)
+
+
+def second_derivatives(
+    found: Sums, solution: Solution, dsigma2: Array, *, profiled: bool, kind: Kind = "observed"
+) -> Array:
+    """Second derivatives along k directions (V_j, dsigma2_j), without the curvature of the coordinates: (k, k).
+
+    profiled: σ² is at its optimum for each point and is eliminated (Schur complement).
+    """
+    s2, nu, rss = solution.sigma2, solution.nu, solution.rss
+    traces, quadratics, linear = found.traces[:-1, :-1], found.quadratics[:-1, :-1], found.linear[:-1]
+    if kind == "observed":
+        inner = -traces + 2 * quadratics / s2
+        mixed, pure = linear / s2**2, -nu / s2**2 + 2 * rss / s2**3
+    elif kind == "expected":
+        inner = traces
+        mixed, pure = found.traces[:-1, -1] / s2, nu / s2**2
+    else:
+        inner = quadratics / s2
+        mixed, pure = found.quadratics[:-1, -1] / s2**2, found.quadratics[-1, -1] / s2**3
+    if profiled:
+        return np.asarray(inner - np.outer(mixed, mixed) / pure)
+    cross = np.outer(mixed, dsigma2)
+    return np.asarray(inner + cross + cross.T + pure * np.outer(dsigma2, dsigma2))

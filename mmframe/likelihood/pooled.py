@@ -1,0 +1,336 @@
+"""The pooled engine: one grouping factor, any number of terms on it, independent residuals.
+
+With W = Z_i'Z_i, A = Z_i'Y and Λ a root of G (theory: docs/theory/pooled.md):
+
+    LL' = Λ'WΛ + I,  B = L⁻¹Λ'A,  U = L⁻¹Λ'W,     log|V| = Σ 2 log|L|,  Y'V⁻¹Y = Y'Y − Σ B'B,
+    N = Z'V⁻¹Z = W − U'U,  H = Z'V⁻¹Y = A − U'B,   ∂/∂G = Σ N − Σ H D H'.
+
+Groups of equal W form a pool: they share one factorization, and since only Σ vec(A) vec(A)' enters, the R of the QR of
+their stacked vec(A), at most q(p+1) rows, replaces them all. The group is the last axis of every array, and groups are
+taken in chunks that stay in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from attrs import frozen
+from numpy.typing import NDArray
+from scipy.linalg import block_diag
+
+from mmframe.covariance.domain import Array, psd_root, unvech, vech_indices
+from mmframe.design.design import Design
+from mmframe.likelihood import stack
+from mmframe.likelihood.criterion import Solution, solve
+from mmframe.likelihood.engine import Effects, Engine
+from mmframe.likelihood.evaluation import Curvature, Evaluation
+from mmframe.likelihood.reduce import LevelStatistics
+
+CHUNK = 8192
+_ENTRIES = 4_000_000
+# A pool is compressed when it has this many times more groups than the rows that replace them.
+_WORTH = 2
+
+
+@frozen(eq=False)
+class _Chunk:
+    """What one chunk of groups contributes at one Λ."""
+
+    logdet: float
+    N: Array
+    count: Array
+    H: Array
+    B: Array
+    member: NDArray[np.intp] | None
+
+
+@frozen(eq=False)
+class PooledEngine(Engine):
+    """Statistics of one grouping factor, pooled.
+
+    W (q(q+1)/2, pools); count (pools,) groups in each; A (q, p+1, k) rows of all pools, in the order of pools;
+    first (pools+1,): where the rows of each pool start; T (p+1, p+1) and beta0: the basis; widths: q_k of each term.
+    """
+
+    name: ClassVar[str] = "pooled"
+
+    W: Array
+    count: Array
+    A: Array
+    first: NDArray[np.intp]
+    T: Array
+    beta0: Array
+    residual_square: float
+    n: int
+    log_weights: float
+    widths: tuple[int, ...]
+    m: int
+
+    @classmethod
+    def refuses(cls, design: Design) -> str | None:
+        if len(design.groupings) > 1:
+            names = ", ".join(g.name for g in design.groupings)
+            return f"it takes one grouping factor, and this design has {len(design.groupings)} ({names})"
+        if not design.terms:
+            return "it takes a design with random effects, and this one has none"
+        return None
+
+    @classmethod
+    def reduce(cls, design: Design) -> PooledEngine:
+        return cls.from_statistics(LevelStatistics.of(design), tuple(t.width for t in design.terms))
+
+    @classmethod
+    def from_statistics(cls, statistics: LevelStatistics, widths: tuple[int, ...], *, pool: bool = True) -> PooledEngine:
+        """Pool statistics by level; `pool=False` keeps one pool a level, in their order."""
+        A, T = statistics.normalised()
+        W, m = statistics.W, statistics.m
+        if pool:
+            W, count, A, first = _pool(W, A)
+        else:
+            count, first = np.ones(m), np.arange(m + 1)
+        return cls(
+            W,
+            count,
+            A,
+            first,
+            T,
+            statistics.beta0,
+            statistics.residual_square,
+            statistics.n,
+            statistics.log_weights,
+            widths,
+            m,
+        )
+
+    @property
+    def q(self) -> int:
+        return int(self.A.shape[0])
+
+    @property
+    def p(self) -> int:
+        return int(self.A.shape[1]) - 1
+
+    @cached_property
+    def _logdet_basis(self) -> float:
+        return 2.0 * float(np.sum(np.log(np.abs(np.diag(self.T)[: self.p]))))
+
+    @cached_property
+    def _blocks(self) -> tuple[slice, ...]:
+        ends = np.cumsum([0, *self.widths])
+        return tuple(slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
+
+    @cached_property
+    def _single(self) -> bool:
+        return self.A.shape[2] == self.W.shape[1]
+
+    def _chunks(self, root: Array, size: int = CHUNK) -> Iterator[_Chunk]:
+        q, pools = self.q, self.W.shape[1]
+        gram_map, left_map = stack.congruence(root), stack.left_product(root)
+        diagonal = np.array([stack.vech_place(a, a) for a in range(q)])
+        for lo in range(0, pools, size):
+            hi = min(lo + size, pools)
+            W, count = self.W[:, lo:hi], self.count[lo:hi]
+            inner = gram_map @ W
+            inner[diagonal] += 1.0
+            L = stack.cholesky(inner, q)
+            logdet = float(count @ stack.log_determinant(L))
+            U = stack.solve_lower(L, (left_map @ W).reshape(q, q, hi - lo))
+            N = stack.minus_gram(W, U)
+            start, stop = int(self.first[lo]), int(self.first[hi])
+            A = self.A[:, :, start:stop]
+            B = (root.T @ A.reshape(q, -1)).reshape(A.shape)
+            member = None
+            if not self._single:
+                member = np.repeat(np.arange(hi - lo), np.diff(self.first[lo : hi + 1]))
+                L, U = L[:, :, member], U[:, :, member]
+            B = stack.solve_lower(L, B)
+            yield _Chunk(logdet, N, count, stack.minus_product(A, U, B), B, member)
+
+    def _root(self, G: tuple[Array, ...]) -> Array:
+        roots = [psd_root(g) for g in G]
+        return roots[0] if len(roots) == 1 else np.asarray(block_diag(*roots))
+
+    def _start(self) -> Array:
+        cross = np.eye(self.p + 1)
+        cross[self.p, self.p] = self.residual_square
+        return cross
+
+    def _to_basis(self, beta: Array | None) -> Array | None:
+        if beta is None:
+            return None
+        return np.asarray(self.T[:-1, :-1] @ (beta - self.beta0) - self.T[:-1, -1])
+
+    def _from_basis(self, beta: Array) -> Array:
+        if not self.p:
+            return beta
+        return np.asarray(self.beta0 + np.linalg.solve(self.T[:-1, :-1], self.T[:-1, -1] + beta))
+
+    def _solve(
+        self, cross: Array, logdet: float, reml: bool, sigma2: float | None, beta: Array | None
+    ) -> Solution | None:
+        return solve(
+            cross,
+            logdet - self.log_weights,
+            self.n,
+            reml=reml,
+            logdet_basis=self._logdet_basis,
+            sigma2=sigma2,
+            beta=self._to_basis(beta),
+        )
+
+    def evaluate(
+        self,
+        G: tuple[Array, ...],
+        *,
+        reml: bool,
+        score: bool,
+        sigma2: float | None = None,
+        beta: Array | None = None,
+    ) -> Evaluation | None:
+        q, r = self.q, self.p + 1
+        cross, logdet = self._start(), 0.0
+        N_sum, H_gram = np.zeros(self.W.shape[0]), np.zeros((q * r, q * r))
+        for chunk in self._chunks(self._root(G)):
+            logdet += chunk.logdet
+            flat = np.ascontiguousarray(chunk.B.transpose(1, 0, 2)).reshape(r, -1)
+            cross -= flat @ flat.T
+            if score:
+                N_sum += chunk.N @ chunk.count
+                H = chunk.H.reshape(q * r, -1)
+                H_gram += H @ H.T
+        found = self._solve(cross, logdet, reml, sigma2, beta)
+        if found is None:
+            return None
+        scores: tuple[Array, ...] = ()
+        if score:
+            S = unvech(N_sum) - np.einsum("axby,xy->ab", H_gram.reshape(q, r, q, r), found.weight)
+            scores = tuple(S[b, b] for b in self._blocks)
+        R = self.T[:-1, :-1]
+        back = np.linalg.inv(R) if self.p else R
+        return Evaluation(
+            found.value,
+            self._from_basis(found.beta),
+            found.sigma2,
+            found.sigma2 * back @ found.xvx_inverse @ back.T,
+            scores,
+            found.sigma2_score,
+            R.T @ found.beta_score,
+        )
+
+    def curvature(
+        self,
+        G: tuple[Array, ...],
+        tangents: tuple[Array, ...],
+        *,
+        reml: bool,
+        sigma2: float | None = None,
+        beta: Array | None = None,
+    ) -> tuple[Curvature, Solution] | None:
+        q, r, k = self.q, self.p + 1, tangents[0].shape[0]
+        moved = np.zeros((k, q, q))
+        for block, dG in zip(self._blocks, tangents, strict=True):
+            moved[:, block, block] = dG
+        cross, logdet = self._start(), 0.0
+        rows, cols = vech_indices(q)
+        # tr(V⁻¹V_jV⁻¹V_l) = Σ tr(N dG_j N dG_l) needs only Σ N ⊗ N; likewise P needs only Σ H ⊗ H.
+        N_sum, N_gram = np.zeros(rows.size), np.zeros((rows.size, rows.size))
+        H_gram, Q_inner = np.zeros((q * r, q * r)), np.zeros((k * r, k * r))
+        size = max(64, min(CHUNK, _ENTRIES // max(1, k * q * r)))
+        for chunk in self._chunks(self._root(G), size):
+            logdet += chunk.logdet
+            flat = np.ascontiguousarray(chunk.B.transpose(1, 0, 2)).reshape(r, -1)
+            cross -= flat @ flat.T
+            N_sum += chunk.N @ chunk.count
+            N_gram += (chunk.N * chunk.count) @ chunk.N.T
+            H = chunk.H.reshape(q * r, -1)
+            H_gram += H @ H.T
+            DH = (moved.reshape(k * q, q) @ chunk.H.reshape(q, -1)).reshape(k, q, r, -1)
+            N = chunk.N if chunk.member is None else chunk.N[:, chunk.member]
+            NDH = stack.symmetric_product(N, DH)
+            for a in range(q):
+                Q_inner += DH[:, a].reshape(k * r, -1) @ NDH[:, a].reshape(k * r, -1).T
+        found = self._solve(cross, logdet, reml, sigma2, beta)
+        if found is None:
+            return None
+        P = np.empty((k + 1, r, r))
+        P[:k] = np.einsum("axby,jab->jxy", H_gram.reshape(q, r, q, r), moved, optimize=True)
+        P[k] = cross
+        Q = np.empty((k + 1, k + 1, r, r))
+        Q[:k, :k] = Q_inner.reshape(k, r, k, r).transpose(0, 2, 1, 3)
+        Q[:k, k] = P[:k]
+        Q[k] = P
+        T = np.empty((k + 1, k + 1))
+        place = unvech(np.arange(rows.size))
+        NN = N_gram[place[:, :, None, None], place[None, None]]  # Σ N_ab N_cd
+        T[:k, :k] = np.einsum("abcd,jbc,lda->jl", NN, moved, moved, optimize=True)
+        trace = np.append(np.einsum("ab,jab->j", unvech(N_sum), moved), float(self.n))
+        T[k], T[:, k] = trace, trace
+        return Curvature(P, Q, T, trace, cross, self.T, self.n), found
+
+    @property
+    def levels_per_term(self) -> tuple[int, ...]:
+        return (self.m,) * len(self.widths)
+
+    @cached_property
+    def unit_scales(self) -> tuple[Array, ...]:  # type: ignore[override]
+        diagonal = np.array([stack.vech_place(a, a) for a in range(self.q)])
+        scale = np.sqrt(self.W[diagonal] @ self.count / self.n)
+        return tuple(scale[b] for b in self._blocks)
+
+    @classmethod
+    def effects(cls, design: Design, G: tuple[Array, ...], beta: Array) -> tuple[Effects, ...]:
+        engine = cls.from_statistics(
+            LevelStatistics.of(design), tuple(t.width for t in design.terms), pool=False
+        )
+        q, p = engine.q, engine.p
+        G_all = np.asarray(block_diag(*G))
+        held = engine._to_basis(np.asarray(beta, dtype=float))
+        gamma = np.append(-held, 1.0) if held is not None else np.ones(1)
+        b, cov, shift = np.empty((q, engine.m)), np.empty((engine.m, q, q)), np.empty((engine.m, q, p))
+        for number, chunk in enumerate(engine._chunks(engine._root(G))):
+            lo = number * CHUNK
+            hi = lo + chunk.N.shape[1]
+            b[:, lo:hi] = G_all @ np.tensordot(chunk.H, gamma, axes=(1, 0))
+            N = np.moveaxis(stack.full(chunk.N), -1, 0)
+            cov[lo:hi] = G_all - G_all @ N @ G_all
+            shift[lo:hi] = G_all @ np.moveaxis(chunk.H[:, :p], -1, 0) @ engine.T[:-1, :-1]
+        return (Effects(b.T, cov, shift),)
+
+
+def _pool(W: Array, A: Array) -> tuple[Array, Array, Array, NDArray[np.intp]]:
+    """Collect groups of equal W: (W, count, A, first)."""
+    q, r, m = A.shape
+    # One number a group stands for its W; equal W give equal numbers, and the check below catches a coincidence.
+    weights = np.random.default_rng(1).uniform(0.5, 1.5, size=W.shape[0])
+    key = np.zeros(m)
+    for weight, row in zip(weights, W, strict=True):
+        key += weight * row
+    member, distinct = pd.factorize(key)
+    pools = len(distinct)
+    if pools == m:
+        return W, np.ones(m), A, np.arange(m + 1)
+    leader = np.empty(pools, dtype=np.intp)
+    leader[member[::-1]] = np.arange(m)[::-1]
+    if not np.array_equal(W, W[:, leader[member]]):
+        return W, np.ones(m), A, np.arange(m + 1)
+    count = np.bincount(member, minlength=pools)
+    order = np.argsort(member, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(count)])
+    rows = A[:, :, order].reshape(q * r, m)
+    large = count > _WORTH * q * r
+    kept = np.where(large, q * r, count)
+    first = np.concatenate([[0], np.cumsum(kept)])
+    out = np.empty((q * r, int(first[-1])))
+    keep_small = ~large[member[order]]
+    out[:, ~np.repeat(large, kept)] = rows[:, keep_small]
+    for size in np.unique(count[large]):  # pools of one size go through one batched QR
+        alike = np.flatnonzero(large & (count == size))
+        columns = starts[alike][:, None] + np.arange(size)
+        triangles = np.linalg.qr(np.moveaxis(rows[:, columns], 0, -1), mode="r")
+        target = first[alike][:, None] + np.arange(q * r)
+        out[:, target] = np.moveaxis(triangles, -1, 0)
+    return np.ascontiguousarray(W[:, leader]), count.astype(float), out.reshape(q, r, -1), first

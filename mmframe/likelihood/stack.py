@@ -1,0 +1,132 @@
+"""Many small matrices at once, laid out with the group as the last, contiguous axis.
+
+A stack of n symmetric (q, q) matrices is held by its lower triangles, (q(q+1)/2, n), in the order of `vech`; a stack of
+n factors as (q, q, n). Up to q = 6 the algebra is unrolled over entries, each step one operation on a vector of n
+groups; beyond that batched LAPACK is faster.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmframe.covariance.domain import Array, unvech, vech_indices
+
+UNROLL_TO = 6
+
+
+def vech_place(a: int, b: int) -> int:
+    """The place of entry (a, b), a ≥ b, in vech."""
+    return a * (a + 1) // 2 + b
+
+
+def full(stack: Array) -> Array:
+    """(q(q+1)/2, n) -> (q, q, n)."""
+    t = stack.shape[0]
+    places = unvech(np.arange(t))
+    return np.asarray(stack[places])
+
+
+def congruence(root: Array) -> Array:
+    """The matrix that maps vech(W) to vech(root' W root): (t, t)."""
+    rows, cols = vech_indices(root.shape[0])
+    left = root[rows[None, :], rows[:, None]] * root[cols[None, :], cols[:, None]]
+    right = root[cols[None, :], rows[:, None]] * root[rows[None, :], cols[:, None]]
+    return np.where(rows[None, :] == cols[None, :], left, left + right)
+
+
+def left_product(root: Array) -> Array:
+    """The matrix that maps vech(W) to the entries of root' W, row by row: (q², t)."""
+    q = root.shape[0]
+    places = unvech(np.arange(q * (q + 1) // 2))
+    out = np.zeros((q, q, q * (q + 1) // 2))
+    for c in range(q):
+        for b in range(q):
+            out[:, b, places[c, b]] += root[c]
+    return out.reshape(q * q, -1)
+
+
+def cholesky(stack: Array, q: int) -> Array:
+    """Lower factors (q, q, n) of positive definite matrices given by their lower triangles."""
+    n = stack.shape[1]
+    if q > UNROLL_TO:
+        matrices = np.moveaxis(full(stack), -1, 0)
+        return np.ascontiguousarray(np.moveaxis(np.linalg.cholesky(matrices), 0, -1))
+    L = np.zeros((q, q, n))
+    for j in range(q):
+        pivot = stack[vech_place(j, j)].copy()
+        for c in range(j):
+            pivot -= L[j, c] * L[j, c]
+        np.sqrt(pivot, out=L[j, j])
+        for i in range(j + 1, q):
+            entry = stack[vech_place(i, j)].copy()
+            for c in range(j):
+                entry -= L[i, c] * L[j, c]
+            np.divide(entry, L[j, j], out=L[i, j])
+    return L
+
+
+def log_determinant(L: Array) -> Array:
+    """log of the determinant of LL' for each group: (n,)."""
+    q = L.shape[0]
+    if q <= UNROLL_TO:
+        product = L[0, 0].copy()
+        for j in range(1, q):
+            product *= L[j, j]
+        return np.asarray(2.0 * np.log(product))
+    diagonal = L[np.arange(q), np.arange(q)]
+    return np.asarray(2.0 * np.sum(np.log(diagonal), axis=0))
+
+
+def solve_lower(L: Array, B: Array) -> Array:
+    """L⁻¹B for each group, in place of B: L (q, q, n), B (q, r, n)."""
+    q = L.shape[0]
+    if q > UNROLL_TO:
+        solved = np.linalg.solve(np.moveaxis(L, -1, 0), np.moveaxis(B, -1, 0))
+        return np.ascontiguousarray(np.moveaxis(solved, 0, -1))
+    for i in range(q):
+        for c in range(i):
+            B[i] -= L[i, c] * B[c]
+        B[i] /= L[i, i]
+    return B
+
+
+def minus_gram(stack: Array, U: Array) -> Array:
+    """W − U'U by lower triangles: stack (t, n), U (q, q, n) -> (t, n)."""
+    q = U.shape[0]
+    if q > UNROLL_TO:
+        batch = np.moveaxis(U, -1, 0)
+        product = np.moveaxis(np.swapaxes(batch, 1, 2) @ batch, 0, -1)
+        rows, cols = vech_indices(q)
+        return np.asarray(stack - product[rows, cols])
+    out = stack.copy()
+    for a in range(q):
+        for b in range(a + 1):
+            place = vech_place(a, b)
+            for c in range(q):
+                out[place] -= U[c, a] * U[c, b]
+    return out
+
+
+def minus_product(A: Array, U: Array, B: Array) -> Array:
+    """A − U'B for each group: A (q, r, n), U (q, q, n), B (q, r, n) -> (q, r, n)."""
+    q = U.shape[0]
+    if q > UNROLL_TO:
+        product = np.swapaxes(np.moveaxis(U, -1, 0), 1, 2) @ np.moveaxis(B, -1, 0)
+        return np.asarray(A - np.moveaxis(product, 0, -1))
+    out = A.copy()
+    for a in range(q):
+        for c in range(q):
+            out[a] -= U[c, a] * B[c]
+    return out
+
+
+def symmetric_product(stack: Array, B: Array) -> Array:
+    """N B for each group: stack (t, n) symmetric, B (k, q, r, n) -> (k, q, r, n)."""
+    q = B.shape[1]
+    out = np.empty_like(B)
+    for a in range(q):
+        total = stack[vech_place(a, 0)] * B[:, 0]
+        for b in range(1, q):
+            total += stack[vech_place(max(a, b), min(a, b))] * B[:, b]
+        out[:, a] = total
+    return out

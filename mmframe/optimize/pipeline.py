@@ -1,0 +1,319 @@
+"""The pipeline: runs stages in sequence, keeps the best point, and checks the end.
+
+After the stages the point is examined in *cover* coordinates (covariance/parameterization.py), which have no bounds and
+reach every boundary at an ordinary point: the gradient and the exact Hessian there tell an optimum, singular or not, from
+a false zero (a saddle at Λ = 0, from which the fit leaves along the direction of negative curvature). A finishing stage
+that has stopped at the boundary of its own coordinates is continued in the cover.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from attrs import evolve, frozen
+
+from mmframe.covariance.domain import Array, Box, PositiveDefinite, vech
+from mmframe.covariance.derivative import make_phi
+from mmframe.covariance.model import CovarianceModel
+from mmframe.covariance.parameterization import RELATIVE
+from mmframe.likelihood.engine import Engine
+from mmframe.likelihood.evaluation import Evaluation
+from mmframe.optimize.problem import Counts, Problem
+from mmframe.optimize.stage import BudgetExhaustedError, Monitor, OptimizerStage, StageOutcome, StopReason, TraceRow
+
+DEFAULT_BUDGET = 20_000
+# The predicted remaining decrease of −2 log L below which a point is an optimum.
+OPTIMAL = 1e-7
+# A variance (or an eigenvalue of G) this small relative to σ², per unit of its basis, is zero.
+ZERO = 1e-8
+_ATTEMPTS = 8
+
+
+@frozen(eq=False)
+class Point:
+    """Natural parameters in data units (flat φ of each term, σ²), with −2 log L there."""
+
+    flats: tuple[Array, ...]
+    sigma2: float
+    value: float
+
+
+@frozen(eq=False)
+class Check:
+    """What the end looks like: the predicted remaining decrease, the smallest curvature (in unit-diagonal coordinates),
+    and the direction in which to leave a saddle."""
+
+    remaining: float
+    gradient_norm: float
+    smallest_curvature: float
+    escape: Array | None
+
+    @property
+    def optimal(self) -> bool:
+        return self.escape is None and self.remaining <= OPTIMAL
+
+
+@frozen(eq=False)
+class Found:
+    """The end of the pipeline. `cover` and `theta` are the coordinates in which the end was examined."""
+
+    point: Point
+    cover: CovarianceModel
+    theta: Array
+    evaluation: Evaluation
+    check: Check
+    converged: bool
+    singular: bool
+    reason: str
+    trace: tuple[TraceRow, ...]
+    counts: Counts
+    seconds: float
+
+
+@frozen(eq=False)
+class Pipeline:
+    """Stages, in order, with one budget of evaluations for all of them."""
+
+    stages: tuple[OptimizerStage, ...]
+    budget: int = DEFAULT_BUDGET
+    on_step: Callable[[TraceRow], None] | None = None
+    on_stage: Callable[[str, StageOutcome, float], None] | None = None
+
+    def run(
+        self, engine: Engine, model: CovarianceModel, reml: bool, start: tuple[tuple[Array, ...], float]
+    ) -> Found:
+        """Minimise −2 log L from natural parameters in data units."""
+        return _Run(self, engine, model, reml, Counts(), []).go(*start)
+
+
+@frozen(eq=False)
+class _Run:
+    plan: Pipeline
+    engine: Engine
+    model: CovarianceModel
+    reml: bool
+    counts: Counts
+    trace: list[TraceRow]
+
+    def go(self, flats: tuple[Array, ...], sigma2: float) -> Found:
+        began = time.perf_counter()
+        point = self._point(self.model, self.model.theta(flats, sigma2))
+        reasons: list[str] = []
+        if self.model.size:
+            for stage in self.plan.stages:
+                point, outcome = self._stage(stage, self.model, point)
+                reasons.append(_sentence(stage.name, outcome))
+                if outcome.reason is StopReason.BUDGET:
+                    break
+        else:
+            reasons.append(StopReason.NOTHING_TO_DO.value)
+        point, check, extra = self._finish(point)
+        point, check = self._settle(point, check)
+        cover = self._cover(point)
+        theta = cover.theta(point.flats, point.sigma2)
+        evaluation = self._problem(cover).evaluation(theta)
+        if evaluation is None:
+            raise FloatingPointError("the criterion is not finite at the last point")
+        singular = self._singular(cover, theta)
+        reason = "; ".join([*reasons, *extra, _verdict(check, singular)])
+        return Found(
+            point,
+            cover,
+            theta,
+            evaluation,
+            check,
+            check.optimal,
+            singular,
+            reason,
+            tuple(self.trace),
+            self.counts,
+            time.perf_counter() - began,
+        )
+
+    def _problem(self, model: CovarianceModel) -> Problem:
+        return Problem(self.engine, model, self.reml, self.counts)
+
+    def _cover(self, point: Point) -> CovarianceModel:
+        return self.model.cover(point.flats, point.sigma2)
+
+    def _point(self, model: CovarianceModel, theta: Array) -> Point:
+        problem = self._problem(model)
+        found = problem.evaluation(theta)
+        if found is None:
+            raise FloatingPointError("the criterion is not finite at the starting values")
+        return Point(model.natural(theta, found.sigma2), self._sigma2(model, theta, found), found.value)
+
+    def _sigma2(self, model: CovarianceModel, theta: Array, found: Evaluation) -> float:
+        return found.sigma2 if model.scale is RELATIVE else float(model.matrices(theta)[1] or 0.0)
+
+    def _stage(
+        self, stage: OptimizerStage, model: CovarianceModel, point: Point, suffix: str = ""
+    ) -> tuple[Point, StageOutcome]:
+        """Run one stage in the given coordinates; the point never gets worse."""
+        problem = self._problem(model)
+        theta = model.theta(point.flats, point.sigma2)
+        problem = problem.in_units(_units(problem, theta))
+        monitor = Monitor(stage.name + suffix, lambda: self.counts.total, self.plan.budget, self.plan.on_step)
+        start = theta / problem.unit
+        try:
+            outcome = stage.run(problem, start, monitor)
+        except BudgetExhaustedError:
+            best = start if monitor.best_theta is None else monitor.best_theta
+            outcome = StageOutcome(best, StopReason.BUDGET)
+        self.trace.extend(monitor.rows)
+        last = np.asarray(outcome.theta, dtype=float)
+        if monitor.best_theta is not None and monitor.best_value < problem.value(last):
+            last = monitor.best_theta
+        found = problem.evaluation(last)
+        if self.plan.on_stage is not None:
+            self.plan.on_stage(stage.name, outcome, min(point.value, np.inf if found is None else found.value))
+        if found is None or found.value > point.value:
+            return point, outcome
+        inner = last * problem.unit
+        after = Point(model.natural(inner, found.sigma2), self._sigma2(model, inner, found), found.value)
+        return after, outcome
+
+    def _examine(self, point: Point) -> tuple[Check, CovarianceModel, Array]:
+        model = self._cover(point)
+        theta = model.theta(point.flats, point.sigma2)
+        if not model.size:
+            return Check(0.0, 0.0, np.inf, None), model, theta
+        problem = self._problem(model)
+        unit = _units(problem, theta)
+        problem = problem.in_units(unit)
+        scaled = theta / unit
+        _, gradient = problem.gradient(scaled)
+        hessian = problem.hessian(scaled)
+        if not np.all(np.isfinite(hessian)):
+            return Check(np.inf, np.inf, np.nan, None), model, theta
+        values, vectors = np.linalg.eigh(hessian)
+        along = vectors.T @ gradient
+        curved = values > 1e-7
+        # flat directions count by their slope over a unit step
+        remaining = float(
+            0.5 * np.sum(along[curved] ** 2 / values[curved]) + np.sum(np.abs(along[~curved]) * (np.abs(along[~curved]) > 1e-5))
+        )
+        escape = None
+        if values[0] < -1e-4:
+            escape = vectors[:, 0] * unit
+            if gradient @ vectors[:, 0] > 0:
+                escape = -escape
+        return Check(remaining, float(np.max(np.abs(gradient))), float(values[0]), escape), model, theta
+
+    def _finish(self, point: Point) -> tuple[Point, Check, list[str]]:
+        """Continue the last finishing stage in the cover until the end is an optimum."""
+        said: list[str] = []
+        check, cover, theta = self._examine(point)
+        finisher = next((s for s in reversed(self.plan.stages) if s.finishes), None)
+        if finisher is None:
+            return point, check, said
+        for _ in range(_ATTEMPTS):
+            if check.optimal or self.counts.total >= self.plan.budget:
+                break
+            before = point.value
+            if check.escape is not None:
+                point = self._leave(point, cover, theta, check.escape)
+            point, outcome = self._stage(finisher, cover, point, " (cover)")
+            check, cover, theta = self._examine(point)
+            if not said:
+                said.append(f"continued in coordinates without bounds, {_sentence(finisher.name, outcome)}")
+            if before - point.value < 1e-10 * max(1.0, abs(before)) * 1e-3:
+                break
+        return point, check, said
+
+    def _leave(self, point: Point, cover: CovarianceModel, theta: Array, direction: Array) -> Point:
+        """A step along negative curvature that lowers the criterion."""
+        problem = self._problem(cover)
+        size = 1.0
+        best, best_theta = point.value, theta
+        for _ in range(12):
+            value = problem.value(theta + size * direction)
+            if value < best:
+                best, best_theta = value, theta + size * direction
+            elif best < point.value:
+                break
+            size *= 0.5
+        return point if best_theta is theta else self._point(cover, best_theta)
+
+    def _settle(self, point: Point, check: Check) -> tuple[Point, Check]:
+        """Put values that are zero to within tolerance exactly on their boundary, where that costs nothing."""
+        if not check.optimal:
+            return point, check
+        flats, moved = [], False
+        for term, flat, unit in zip(self.model.terms, point.flats, self.engine.unit_scales, strict=True):
+            new = _settled(term.params, flat, term.scale_powers, point.sigma2, unit)
+            moved = moved or not np.array_equal(new, flat)
+            flats.append(new)
+        if not moved:
+            return point, check
+        cover = self.model.cover(tuple(flats), point.sigma2)
+        candidate = self._point(cover, cover.theta(tuple(flats), point.sigma2))
+        if candidate.value > point.value + 1e-8:
+            return point, check
+        # The numbers themselves, not their way through coordinates: an exact zero stays one.
+        candidate = evolve(candidate, flats=self.model.rescale(tuple(flats), np.sqrt(candidate.sigma2 / point.sigma2)))
+        again, _, _ = self._examine(candidate)
+        return (candidate, again) if again.optimal else (point, check)
+
+    def _singular(self, cover: CovarianceModel, theta: Array) -> bool:
+        G, _ = cover.matrices(theta)
+        for g, unit in zip(G, self.engine.unit_scales, strict=True):
+            values = np.linalg.eigvalsh(np.outer(unit, unit) * g)
+            if values[0] <= ZERO * max(1.0, float(values[-1])):
+                return True
+        return False
+
+
+def _settled(params: tuple, flat: Array, powers: Array, sigma2: float, unit: Array) -> Array:  # type: ignore[type-arg]
+    out, place = flat.copy(), 0
+    phi = make_phi(params, flat)
+    for param in params:
+        count = param.domain.count
+        part = slice(place, place + count)
+        place += count
+        if isinstance(param.domain, PositiveDefinite):
+            D = unit if unit.size == param.domain.dim else np.ones(param.domain.dim)
+            values, vectors = np.linalg.eigh(np.outer(D, D) * phi[param.name].matrix / sigma2)
+            tiny = values <= ZERO * max(1.0, float(values[-1]))
+            if np.any(tiny) and np.any(values[tiny] != 0.0):
+                kept = (vectors[:, ~tiny] * values[~tiny]) @ vectors[:, ~tiny].T
+                out[part] = vech(kept * sigma2 / np.outer(D, D))
+        elif isinstance(param.domain, Box):
+            values = flat[part]
+            if param.scale_power and param.domain.low == 0.0:
+                D = unit if unit.size == count else np.full(count, float(np.sqrt(np.mean(unit**2))))
+                relative = (values ** (2 / param.scale_power)) * D**2 / sigma2
+                out[part] = np.where(relative <= ZERO, 0.0, values)
+            elif np.isfinite(param.domain.low) and np.isfinite(param.domain.high):
+                width = param.domain.high - param.domain.low
+                values = np.where(values - param.domain.low <= ZERO * width, param.domain.low, values)
+                out[part] = np.where(param.domain.high - values <= ZERO * width, param.domain.high, values)
+    return out
+
+
+def _units(problem: Problem, theta: Array) -> Array:
+    """One over the root of the curvature along each coordinate; the size of θ where that is not positive."""
+    diagonal = np.diag(problem.hessian(theta))
+    if not np.all(np.isfinite(diagonal)):
+        return problem.unit
+    largest = float(np.max(np.abs(diagonal), initial=0.0))
+    if largest == 0.0:
+        return problem.unit
+    plain = np.maximum(np.abs(theta), 1e-3)
+    usable = np.abs(diagonal) * plain**2 > 1e-12
+    return np.where(usable, 1.0 / np.sqrt(np.where(usable, np.abs(diagonal), 1.0)), plain)
+
+
+def _sentence(name: str, outcome: StageOutcome) -> str:
+    return f"{name}: {outcome.message or outcome.reason.value}"
+
+
+def _verdict(check: Check, singular: bool) -> str:
+    if check.optimal:
+        where = "a singular optimum (on the boundary: a zero variance or a correlation of ±1)" if singular else "an optimum"
+        return f"{where}: gradient and curvature checked, {check.remaining:.1e} left to gain"
+    if check.escape is not None:
+        return "not an optimum: the curvature is negative along a direction"
+    return f"not an optimum: about {check.remaining:.1e} of −2 log L is left to gain"

@@ -1,0 +1,183 @@
+"""The problem: all that a stage may know. It translates θ into matrices and scores back into gradients."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+from attrs import define, field
+
+from mmframe.covariance.domain import Array, OutsideDomainError, Psd
+from mmframe.covariance.model import CovarianceModel
+from mmframe.covariance.parameterization import ABSOLUTE
+from mmframe.likelihood.engine import Engine
+from mmframe.likelihood.evaluation import Evaluation
+from mmframe.likelihood.information import second_derivatives, sums
+
+
+@define
+class Counts:
+    """How often the engine was asked for values, for values with scores, and for curvature."""
+
+    values: int = 0
+    gradients: int = 0
+    hessians: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.values + self.gradients + self.hessians
+
+
+@define
+class _Memory:
+    key: bytes = b""
+    evaluation: Evaluation | None = None
+    hessian_key: bytes = b""
+    hessian: Array | None = None
+
+
+@final
+@define(eq=False)
+class Problem:
+    """Minimise −2 log L over θ (size,).
+
+    names (size,): the coordinates in words.   lower, upper (size,): bounds, ±inf where free.
+    The coordinates are divided by `unit` (size,), so that each has about unit curvature.
+    """
+
+    engine: Engine
+    model: CovarianceModel
+    reml: bool
+    counts: Counts = field(factory=Counts)
+    unit: Array = field(default=None)
+    _memory: _Memory = field(factory=_Memory)
+
+    def __attrs_post_init__(self) -> None:
+        if self.unit is None:
+            self.unit = np.ones(self.model.size)
+
+    @property
+    def size(self) -> int:
+        return self.model.size
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.model.names
+
+    @property
+    def lower(self) -> Array:
+        return np.asarray(self.model.lower / self.unit)
+
+    @property
+    def upper(self) -> Array:
+        return np.asarray(self.model.upper / self.unit)
+
+    def in_units(self, unit: Array) -> Problem:
+        """The same problem with other units; what was evaluated last is shared."""
+        return Problem(self.engine, self.model, self.reml, self.counts, unit, self._memory)
+
+    def _evaluate(self, theta: Array, score: bool) -> Evaluation | None:
+        """None where −2 log L is not finite."""
+        inner = np.asarray(theta, dtype=float) * self.unit
+        key = inner.tobytes()
+        memory = self._memory
+        if memory.key == key and (not score or memory.evaluation is None or memory.evaluation.score):
+            return memory.evaluation
+        if score:
+            self.counts.gradients += 1
+        else:
+            self.counts.values += 1
+        found: Evaluation | None = None
+        if np.all(np.isfinite(inner)):
+            try:
+                with np.errstate(all="ignore"):
+                    G, sigma2 = self.model.matrices(inner)
+                    found = self.engine.evaluate(G, reml=self.reml, score=score, sigma2=sigma2)
+            except (OutsideDomainError, np.linalg.LinAlgError):
+                found = None
+        if found is not None and not np.isfinite(found.value):
+            found = None
+        memory.key, memory.evaluation = key, found
+        return found
+
+    def evaluation(self, theta: Array) -> Evaluation | None:
+        """The engine's evaluation with scores; None off the domain."""
+        return self._evaluate(theta, True)
+
+    def value(self, theta: Array) -> float:
+        """−2 log L; +inf off the domain. Never raises for a numerical reason."""
+        found = self._evaluate(theta, False)
+        return np.inf if found is None else found.value
+
+    def gradient(self, theta: Array) -> tuple[float, Array]:
+        """(−2 log L, its gradient (size,)); (+inf, zeros) off the domain."""
+        found = self._evaluate(theta, True)
+        if found is None:
+            return np.inf, np.zeros(self.size)
+        inner = np.asarray(theta, dtype=float) * self.unit
+        return found.value, self.model.gradient(inner, found.score, found.sigma2_score) * self.unit
+
+    def hessian(self, theta: Array) -> Array:
+        """The observed second derivatives of −2 log L, (size, size); NaN off the domain."""
+        inner = np.asarray(theta, dtype=float) * self.unit
+        key = inner.tobytes()
+        if self._memory.hessian_key != key or self._memory.hessian is None:
+            self._memory.hessian = self._hessian(theta, inner)
+            self._memory.hessian_key = key
+        return np.asarray(self._memory.hessian * np.outer(self.unit, self.unit))
+
+    def _hessian(self, theta: Array, inner: Array) -> Array:
+        nothing = np.full((self.size, self.size), np.nan)
+        found = self._evaluate(theta, True)
+        if found is None:
+            return nothing
+        self.counts.hessians += 1
+        G, sigma2 = self.model.matrices(inner)
+        tangents, dsigma2 = self.model.tangents(inner)
+        answer = self.engine.curvature(G, tangents, reml=self.reml, sigma2=sigma2)
+        if answer is None:
+            return nothing
+        curvature, solution = answer
+        contracted = sums(curvature, solution, reml=self.reml)
+        inside = second_derivatives(contracted, solution, dsigma2, profiled=sigma2 is None)
+        return inside + self.model.second(inner, found.score, found.sigma2_score)
+
+    def em_update(self, theta: Array) -> Array:
+        """One step of EM (ECME: σ² at its optimum for the relative G): G ← G − G S G / m, projected, back to θ.
+
+        It needs no inverse of G, lowers −2 log L for ML and REML, and returns theta itself off the domain.
+        Laird, Lange & Stram (1987), JASA 82; Liu & Rubin (1994), Biometrika 81.
+        """
+        inner = np.asarray(theta, dtype=float) * self.unit
+        model = self.model
+        try:
+            G, sigma2 = model.matrices(inner)
+        except OutsideDomainError:
+            return np.asarray(theta)
+        sigma_held = model.scale is ABSOLUTE and not model.free[-1]
+        found = self.engine.evaluate(G, reml=self.reml, score=True, sigma2=sigma2 if sigma_held else None)
+        self.counts.gradients += 1
+        if found is None:
+            return np.asarray(theta)
+        flats, relative = [], []
+        for term, g, S, m in zip(model.terms, G, found.score, self.engine.levels_per_term, strict=True):
+            target = g - g @ S @ g / m
+            target = 0.5 * (target + target.T)
+            root = Psd(target)
+            try:
+                _ = root.factor
+            except OutsideDomainError:
+                return np.asarray(theta)
+            floor = 1e-12 * max(float(np.trace(target)), 1e-300)
+            flat = term.project(target + floor * np.eye(len(target)))
+            relative.append(term.covariance_of(flat))
+            flats.append(flat)
+        if sigma_held:
+            s2 = found.sigma2
+        else:
+            self.counts.values += 1
+            after = self.engine.evaluate(tuple(relative), reml=self.reml, score=False)
+            if after is None:
+                return np.asarray(theta)
+            s2 = after.sigma2
+        return model.theta(model.rescale(tuple(flats), np.sqrt(s2)), s2) / self.unit

@@ -1,0 +1,1 @@
+"""Built-in plugins, registered just as third parties are."""

@@ -1,0 +1,1 @@
+"""Parameterizations, one file each."""

@@ -1,0 +1,1 @@
+"""Optimizer stages, one file each."""

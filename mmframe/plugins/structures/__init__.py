@@ -1,0 +1,1 @@
+"""Covariance structures, one file each."""

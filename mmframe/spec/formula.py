@@ -1,0 +1,265 @@
+"""lme4's formula language: `y ~ x*z + (1 + x | g) + (1 | a/b) + (x || h) + ar1(0 + visit | subject)`.
+
+The text is read with formulaic's tokens. Bar terms are taken out and become `TermSpec`s; what is left is the formula of
+the fixed effects, which formulaic reads when the design is assembled.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Any
+
+from attrs import frozen
+from formulaic.errors import FormulaSyntaxError
+from formulaic.parser.algos.tokenize import tokenize
+from formulaic.parser.types import Token
+
+from mmframe.errors import FormulaError, Issue
+from mmframe.spec.expressions import check_expression
+from mmframe.spec.model import DEFAULT_STRUCTURE, Choice, TermSpec
+
+_OPEN, _CLOSE = "([{", ")]}"
+_GROUP_NAME = re.compile(r"^(?:[^\W\d][\w.]*|`[^`]+`)$")
+_OPERATORS = re.compile(r"^(?:[+\-*/:~^]|\*\*|%in%|in)+$")
+_MAX_POWER = 12
+
+
+@frozen
+class ParsedFormula:
+    """The parts of a formula: `fixed` is `y ~ ...` (or just a right-hand side), without bar terms."""
+
+    fixed: str
+    random: tuple[TermSpec, ...]
+
+
+def _tokens(text: str, where: str) -> list[Token]:
+    try:
+        return list(tokenize(text))
+    except FormulaSyntaxError as problem:
+        raise FormulaError(Issue(where, f"{text!r} cannot be read: {problem}")) from None
+
+
+def split_top(text: str, separators: str) -> list[str]:
+    """Split at separators that stand outside brackets and quotes."""
+    parts, depth, quote, start = [], 0, "", 0
+    for i, char in enumerate(text):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'`":
+            quote = char
+        elif char in _OPEN:
+            depth += 1
+        elif char in _CLOSE:
+            depth -= 1
+        elif char in separators and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    parts.append(text[start:])
+    return parts
+
+
+def split_bar(text: str) -> tuple[str, bool, str] | None:
+    """`basis | group` -> (basis, independent?, group); None where there is no bar outside brackets."""
+    parts = split_top(text, "|")
+    if len(parts) == 2:
+        return parts[0].strip(), False, parts[1].strip()
+    if len(parts) == 3 and parts[1] == "":
+        return parts[0].strip(), True, parts[2].strip()
+    return None if len(parts) == 1 else ("", False, text)
+
+
+def parse_formula(text: str, where: str = "formula", transforms: Collection[str] = ()) -> ParsedFormula:
+    """Read a whole formula. Raises FormulaError with the place and the piece at fault."""
+    if not isinstance(text, str) or not text.strip():
+        raise FormulaError(Issue(where, repr(text), "a formula such as 'y ~ x + (1 | group)'"))
+    return _parse(text, where, frozenset(transforms))
+
+
+@lru_cache(maxsize=256)
+def _parse(text: str, where: str, transforms: frozenset[str]) -> ParsedFormula:
+    sides = split_top(text, "~")
+    if len(sides) > 2:
+        raise FormulaError(Issue(where, repr(text), "one '~'"))
+    left = _checked(sides[0].strip(), where, transforms) if len(sides) == 2 else ""
+    if len(sides) == 2 and not left:
+        raise FormulaError(Issue(where, repr(text), "a response before '~'"))
+    fixed: list[str] = []
+    random: list[TermSpec] = []
+    issues: list[Issue] = []
+    for sign, piece in _pieces(sides[-1], where):
+        try:
+            terms = _bar_terms(piece, where, transforms)
+            if terms is None:
+                fixed.append(f"{sign} {_checked(piece, where, transforms)}")
+            elif sign == "-":
+                raise FormulaError(Issue(where, f"'- {piece}'", "random-effects terms are added, not taken away"))
+            else:
+                random.extend(terms)
+        except FormulaError as problem:
+            issues.extend(problem.issues)
+    if issues:
+        raise FormulaError(issues)
+    right = " ".join(fixed)
+    right = right[2:] if right.startswith("+ ") else right
+    if not right:
+        right = "1"
+    return ParsedFormula(f"{left} ~ {right}" if left else right, tuple(random))
+
+
+def _pieces(text: str, where: str) -> list[tuple[str, str]]:
+    """The right-hand side cut at its outer + and −: [(sign, piece)]."""
+    tokens = _tokens(text, where)
+    pieces: list[tuple[str, str]] = []
+    depth, sign, start = 0, "+", 0
+
+    def close(stop: int) -> None:
+        piece = text[start:stop].strip()
+        if piece:
+            pieces.append((sign, piece))
+
+    previous_end = -1
+    for token in tokens:
+        assert token.source_start is not None and token.source_end is not None
+        if token.kind is Token.Kind.CONTEXT:
+            depth += 1 if token.token in _OPEN else -1
+        elif token.kind is Token.Kind.OPERATOR and depth == 0:
+            marks = token.token.replace(" ", "")
+            if marks and set(marks) <= set("+-"):
+                close(token.source_start)
+                sign = "-" if marks.count("-") % 2 else "+"
+                start = token.source_end + 1
+        previous_end = token.source_end
+    close(max(previous_end + 1, len(text)))
+    if depth != 0:
+        raise FormulaError(Issue(where, repr(text), "as many closing as opening brackets"))
+    return pieces
+
+
+def _bar_terms(piece: str, where: str, transforms: Collection[str]) -> list[TermSpec] | None:
+    """The terms of `(basis | group)` or `structure(basis | group, option=...)`; None where there is no bar."""
+    if piece.startswith("(") and piece.endswith(")") and len(split_top(piece[1:-1], ")")) == 1:
+        inner = piece[1:-1]
+        while split_bar(inner) is None and inner.strip().startswith("(") and inner.strip().endswith(")"):
+            inner = inner.strip()[1:-1]
+        if split_bar(inner) is not None:
+            return term_specs(inner, where, transforms=transforms)
+    call = re.match(r"^([A-Za-z_][\w/\-]*)\((.*)\)$", piece, re.S)
+    if call and split_bar(split_top(call.group(2), ",")[0]) is not None:
+        return call_terms(call.group(1), call.group(2), where, transforms)
+    if "|" in re.sub(r"'[^']*'|\"[^\"]*\"|`[^`]*`", "", piece):
+        raise FormulaError(
+            Issue(where, f"a bar in {piece!r}", "(basis | group) or structure(basis | group), added to the other terms")
+        )
+    return None
+
+
+def call_terms(name: str, arguments: str, where: str, transforms: Collection[str] = ()) -> list[TermSpec]:
+    """`name(basis | group, option=value)`."""
+    bar, *rest = split_top(arguments, ",")
+    options: dict[str, Any] = {}
+    for part in rest:
+        key, equals, value = part.partition("=")
+        try:
+            if not equals or not key.strip().isidentifier():
+                raise ValueError
+            options[key.strip()] = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            raise FormulaError(
+                Issue(where, f"the option {part.strip()!r} of {name!r}", "option=value with a number, a string, a list or True/False")
+            ) from None
+    return term_specs(bar, where, structure=Choice(name, options), transforms=transforms)
+
+
+def read_term(text: str, where: str, transforms: Collection[str] = ()) -> list[TermSpec]:
+    """One term as a builder or a document gives it: `1 + x | g`, `(1 + x | g)` or `ar1(0 + visit | subject)`."""
+    piece = text.strip()
+    found = _bar_terms(piece, where, transforms)
+    if found is None:
+        found = _bar_terms(f"({piece})", where, transforms)
+    if found is None:
+        raise FormulaError(Issue(where, repr(text), "a term such as '1 + x | group'", "there is no bar in it"))
+    return found
+
+
+def term_specs(
+    text: str, where: str, structure: Any = None, transforms: Collection[str] = ()
+) -> list[TermSpec]:
+    """`basis | group`, with `||` for independent effects and `a/b` for nesting: one TermSpec a grouping factor."""
+    split = split_bar(text)
+    if split is None or not split[0] or not split[2]:
+        raise FormulaError(Issue(where, repr(text.strip()), "one bar, with a basis before and a grouping factor after it"))
+    basis, independent, group = split
+    basis = " ".join(f"{sign} {_checked(part, where, transforms)}" for sign, part in _pieces(basis, where))
+    basis = basis[2:] if basis.startswith("+ ") else basis
+    if structure is None:
+        structure = Choice("diagonal" if independent else DEFAULT_STRUCTURE)
+    elif independent:
+        raise FormulaError(Issue(where, repr(text.strip()), "one bar inside a structure", "'||' itself means the structure 'diagonal'"))
+    return [TermSpec(basis, columns, structure) for columns in group_factors(group, where)]
+
+
+def group_factors(text: str, where: str) -> list[tuple[str, ...]]:
+    """`g`, `a:b` and `a/b` (= a and a:b) as tuples of columns."""
+    factors: list[tuple[str, ...]] = []
+    so_far: tuple[str, ...] = ()
+    for level in split_top(text, "/"):
+        names = [part.strip() for part in split_top(level.strip().strip("()"), ":")]
+        for name in names:
+            if not _GROUP_NAME.match(name):
+                raise FormulaError(
+                    Issue(where, f"the grouping factor {text!r}", "a column, an interaction a:b, or nesting a/b", "make a column of it first")
+                )
+        so_far = (*so_far, *(name.strip("`") for name in names))
+        factors.append(so_far)
+    return factors
+
+
+def _checked(text: str, where: str, transforms: Collection[str]) -> str:
+    """A piece without bars, each of its tokens allowed; R's habits rewritten."""
+    out, last = [], 0
+    previous: Token | None = None
+    for token in _tokens(text, where):
+        assert token.source_start is not None and token.source_end is not None
+        if token.kind is Token.Kind.PYTHON:
+            source = text[token.source_start : token.source_end + 1]
+            inner = source[1:-1] if source.startswith("{") else source
+            new, _ = check_expression(inner, where, transforms)
+            out += [text[last : token.source_start], "{" + new + "}" if source.startswith("{") else new]
+            last = token.source_end + 1
+        elif token.kind is Token.Kind.OPERATOR:
+            if not _OPERATORS.match(token.token.replace(" ", "")):
+                raise FormulaError(Issue(where, f"the operator {token.token!r} in {text!r}", "+ - * / : ^ ** %in%"))
+        elif token.kind is Token.Kind.VALUE:
+            _check_number(token.token, text, where, previous)
+        elif token.kind is Token.Kind.NAME and token.token == ".":
+            raise FormulaError(Issue(where, f"'.' in {text!r}", "", "name the columns"))
+        elif token.kind is Token.Kind.CONTEXT and token.token in "[]":
+            raise FormulaError(Issue(where, f"a bracket in {text!r}", "round brackets"))
+        previous = token
+    out.append(text[last:])
+    return "".join(out).strip()
+
+
+def _check_number(token: str, text: str, where: str, previous: Token | None) -> None:
+    try:
+        number = float(token)
+    except ValueError:
+        raise FormulaError(Issue(where, f"{token} in {text!r}", "names, numbers, arithmetic and allow-listed calls")) from None
+    is_power = previous is not None and previous.kind is Token.Kind.OPERATOR and previous.token.strip()[-1:] in ("*", "^")
+    if is_power and number > _MAX_POWER and previous is not None and previous.token.strip() in ("**", "^"):
+        raise FormulaError(Issue(where, f"the power {token} in {text!r}", f"at most {_MAX_POWER}"))
+
+
+@lru_cache(maxsize=512)
+def columns_of(text: str, transforms: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The columns that a right-hand side or a response names."""
+    names: set[str] = set()
+    for token in tokenize(text):
+        if token.kind is Token.Kind.NAME:
+            names.add(token.token.strip("`"))
+        elif token.kind is Token.Kind.PYTHON:
+            names |= check_expression(token.token, "formula", transforms)[1]
+    return frozenset(names)

@@ -1,0 +1,94 @@
+"""The model specification: what was asked, before any data or plugin is touched. Frozen, and free of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from mmframe.errors import Issue, SpecError
+
+CRITERIA = ("reml", "ml")
+MISSING = ("drop", "raise")
+DEFAULT_STRUCTURE = "unstructured"
+
+
+@frozen
+class Choice:
+    """A plugin by name, with its options."""
+
+    name: str
+    options: dict[str, Any] = field(factory=dict)
+
+
+@frozen
+class TermSpec:
+    """A random-effects term `basis | group`.
+
+    basis: the right-hand side of a formula.   group: one column, or several for an interaction.
+    structure: a Choice, or an instance of a covariance structure.   parameterization: a name, or None for the model's.
+    """
+
+    basis: str
+    group: tuple[str, ...]
+    structure: Any = field(factory=lambda: Choice(DEFAULT_STRUCTURE))
+    parameterization: str | None = None
+
+    @property
+    def group_name(self) -> str:
+        return ":".join(self.group)
+
+    @property
+    def label(self) -> str:
+        return f"{self.basis} | {self.group_name}"
+
+
+@frozen
+class OutputSpec:
+    """What the command line writes: a printed summary, and a bundle in a folder."""
+
+    summary: bool = True
+    bundle: str | None = None
+
+
+def _one_of(allowed: tuple[str, ...]) -> Callable[[Any, Any, Any], None]:
+    def check(_: Any, attribute: Any, value: Any) -> None:
+        if value not in allowed:
+            raise SpecError(Issue(attribute.name, repr(value), ", ".join(allowed)))
+
+    return check
+
+
+@frozen
+class ModelSpec:
+    """A whole model.
+
+    formula: the response and the fixed effects, `y ~ 1 + x`.   random: the terms.   weights, offset: columns.
+    stages: None selects the default.   parameterization: one name, or a mapping by term label or group.
+    start, fix: natural parameters by name, in data units.   categorical: levels in order by column (None: as they come).
+    transforms: further functions that formulas may call; they cannot be written to a document.
+    """
+
+    formula: str
+    random: tuple[TermSpec, ...] = ()
+    residual: str | None = None
+    variance: str | None = None
+    weights: str | None = None
+    offset: str | None = None
+    criterion: str = field(default="reml", validator=_one_of(CRITERIA))
+    parameterization: str | dict[str, str] | None = None
+    stages: tuple[Choice, ...] | None = None
+    start: dict[str, float] = field(factory=dict)
+    fix: dict[str, float] = field(factory=dict)
+    relationship: dict[str, str] = field(factory=dict)
+    engine: str | None = None
+    categorical: dict[str, list[Any] | None] = field(factory=dict)
+    transforms: Mapping[str, Callable[..., Any]] = field(factory=dict, eq=False, repr=False)
+    missing: str = field(default="drop", validator=_one_of(MISSING))
+    data: str | None = None
+    output: OutputSpec = field(factory=OutputSpec)
+
+    @property
+    def reml(self) -> bool:
+        return self.criterion == "reml"
