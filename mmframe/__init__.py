@@ -1,1 +1,32 @@
+"""mmframe: linear mixed-effects models, with every part a plugin."""
+
 __version__ = "0.1.0"
+
+from mmframe import datasets
+from mmframe.builder import Model, ModelBuilder
+from mmframe.errors import DataError, EngineRefusedError, FormulaError, MmframeError, PluginError, SpecError, StoreError
+from mmframe.fitting import fit, fit_spec
+from mmframe.results.result import FitResult
+from mmframe.results.store import load
+from mmframe.spec.document import load_spec
+from mmframe.spec.model import ModelSpec
+
+__all__ = [
+    "DataError",
+    "EngineRefusedError",
+    "FitResult",
+    "FormulaError",
+    "MmframeError",
+    "Model",
+    "ModelBuilder",
+    "ModelSpec",
+    "PluginError",
+    "SpecError",
+    "StoreError",
+    "__version__",
+    "datasets",
+    "fit",
+    "fit_spec",
+    "load",
+    "load_spec",
+]

@@ -81,3 +81,16 @@ def as_categories(column: pd.Series, levels: list[Any] | None, name: str) -> pd.
                 " · add it, or drop these rows first"
             )
     return pd.Series(pd.Categorical(column, categories=levels), index=column.index, name=column.name)
+
+
+def recode(column: pd.Series, levels: list[Any]) -> pd.Series:
+    """New data's column with the levels that were fitted, matched by value and then as text; others become missing."""
+    known = {str(level): level for level in levels} | {level: level for level in levels}
+    found = column.astype(object).map(lambda value: known.get(value, known.get(str(value), value)))
+    unseen = [value for value in pd.unique(found.dropna()) if value not in set(levels)]
+    if unseen:
+        raise DataError(
+            f"new data: {column.name!r} holds {unseen[0]!r}, which is not among the levels that were fitted ({levels})"
+            " · drop these rows, or fit again with them"
+        )
+    return pd.Series(pd.Categorical(found, categories=levels), index=column.index, name=column.name)

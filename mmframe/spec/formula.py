@@ -176,9 +176,7 @@ def call_terms(name: str, arguments: str, where: str, transforms: Collection[str
 def read_term(text: str, where: str, transforms: Collection[str] = ()) -> list[TermSpec]:
     """One term as a builder or a document gives it: `1 + x | g`, `(1 + x | g)` or `ar1(0 + visit | subject)`."""
     piece = text.strip()
-    found = _bar_terms(piece, where, transforms)
-    if found is None:
-        found = _bar_terms(f"({piece})", where, transforms)
+    found = _bar_terms(f"({piece})" if split_bar(piece) is not None else piece, where, transforms)
     if found is None:
         raise FormulaError(Issue(where, repr(text), "a term such as '1 + x | group'", "there is no bar in it"))
     return found

@@ -1,0 +1,76 @@
+"""`fit` and `fit_spec`: the shortest ways from a model in words to a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmframe.builder import ModelBuilder, as_choice, build
+from mmframe.errors import Issue, SpecError
+from mmframe.results.result import FitResult
+from mmframe.spec.document import from_dict, load_spec
+from mmframe.spec.model import ModelSpec
+
+
+def fit(
+    formula: str,
+    data: Any,
+    *,
+    reml: bool = True,
+    residual: str | None = None,
+    variance: str | None = None,
+    weights: Any = None,
+    offset: Any = None,
+    parameterization: str | Mapping[str, str] | None = None,
+    stages: Iterable[Any] | None = None,
+    start: Any = None,
+    fix: Mapping[str, float] | None = None,
+    relationship: Mapping[str, Any] | None = None,
+    engine: str | None = None,
+    categorical: Mapping[str, Iterable[Any] | None] | None = None,
+    transforms: Mapping[str, Callable[..., Any]] | None = None,
+    missing: str = "drop",
+    progress: bool = False,
+) -> FitResult:
+    """Fit a linear mixed-effects model.
+
+    formula: lme4's language, `y ~ x + (1 + x | g)`.   data: a pandas, polars or pyarrow table, a dict of columns, or the
+    path of a CSV or Parquet file.   reml: REML, or ML.   weights, offset: a column's name or an array (n,).
+    parameterization: a name for all terms, or a mapping by term.   stages: names, {name: options} or instances.
+    start, fix: {parameter name: value in data units} (start also a FitResult).   categorical: {column: levels in order}.
+    transforms: {name: function} that the formula may call.   missing: "drop" or "raise".   progress: show it on a terminal.
+
+    Raises SpecError (what was asked), DataError (what was given), EngineRefusedError (what cannot be computed).
+    """
+    builder = (
+        ModelBuilder()
+        .transforms(transforms)
+        .fixed(formula)
+        .residual(residual)
+        .variance(variance)
+        .weights(weights)
+        .offset(offset)
+        .criterion("reml" if reml else "ml")
+        .parameterization(parameterization)
+        .start(start)
+        .fix(fix)
+        .relationship(relationship)
+        .engine(engine)
+        .categorical(categorical)
+        .missing(missing)
+    )
+    if stages is not None:
+        if isinstance(stages, str):
+            raise SpecError(Issue("stages", repr(stages), f"a list of stages, such as [{stages!r}]"))
+        builder = builder.stages(*(as_choice(s, f"stages[{i}]") for i, s in enumerate(stages)))
+    return builder.build(data).fit(progress=progress)
+
+
+def fit_spec(spec: ModelSpec | Mapping[str, Any] | str | Path, data: Any = None, *, progress: bool = False) -> FitResult:
+    """Fit a specification: a ModelSpec, a dict, or the path of a YAML file. `data` replaces the file that it names."""
+    if isinstance(spec, (str, Path)):
+        spec = load_spec(spec)
+    elif not isinstance(spec, ModelSpec):
+        spec = from_dict(spec)
+    return build(spec, data).fit(progress=progress)

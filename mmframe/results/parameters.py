@@ -1,0 +1,113 @@
+"""Covariance parameters with standard errors: the exact Hessian and the delta method.
+
+The Hessian of −2 log L is taken on the absolute scale, in coordinates without bounds; its inverse, doubled, is the
+asymptotic covariance of the coordinates (observed information), and the derivatives of the reported quantities carry it
+over. Directions without curvature (a null direction of a singular G) carry no information and are left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from attrs import evolve
+from scipy.stats import norm
+
+from mmframe.covariance import report
+from mmframe.covariance.derivative import central_differences
+from mmframe.covariance.domain import Array
+from mmframe.optimize.problem import Problem
+
+if TYPE_CHECKING:
+    from mmframe.builder import Model
+    from mmframe.optimize.pipeline import Found
+
+COLUMNS = ["name", "side", "group", "kind", "row", "column", "estimate", "std_error"]
+# Reported quantities this near to a bound, relative to its size, are at it, and have no standard error.
+_AT_BOUND = 1e-4
+
+
+def parameter_table(model: Model, found: Found) -> pd.DataFrame:
+    """One row a reported parameter, σ last: estimate and standard error, NaN at a bound or where it is held."""
+    rows = model.reported
+    terms = found.cover.terms
+    flats, sigma2 = found.point.flats, found.point.sigma2
+    estimates = np.append(report.values(rows, terms, flats), np.sqrt(sigma2))
+    covariance, jacobian = _covariance_and_jacobian(model, found)
+    variances = np.einsum("ri,ij,rj->r", jacobian, covariance, jacobian)
+    errors = np.sqrt(np.where(variances > 0, variances, np.nan))
+    units = model.engine.unit_scales
+    for n, row in enumerate(rows):
+        if _at_bound(row, estimates[n], np.sqrt(sigma2), units):
+            errors[n] = np.nan
+    table = [
+        (r.name, "random", r.group, r.kind, r.row, r.column, e, s)
+        for r, e, s in zip(rows, estimates[:-1], errors[:-1], strict=True)
+    ]
+    table.append((report.SIGMA, "residual", "", "sd", "", "", estimates[-1], errors[-1]))
+    return pd.DataFrame(table, columns=COLUMNS)
+
+
+def _at_bound(row: report.Reported, estimate: float, sigma: float, units: tuple[Array, ...]) -> bool:
+    if not np.isfinite(estimate):
+        return True
+    if row.kind == "sd":
+        unit = units[row.term]
+        size = unit[row.entry] if row.entry < unit.size else float(np.mean(unit))
+        return bool(estimate * size <= _AT_BOUND * sigma)
+    if np.isfinite(row.low) and np.isfinite(row.high):
+        edge = _AT_BOUND**2 * (row.high - row.low)
+        return bool(estimate - row.low <= edge or row.high - estimate <= edge)
+    return False
+
+
+def _covariance_and_jacobian(model: Model, found: Found) -> tuple[Array, Array]:
+    flats, sigma2 = found.point.flats, found.point.sigma2
+    cover = found.cover.absolute()
+    if cover is not found.cover:  # held coordinates move to the new scale
+        everything = evolve(cover, free=np.ones_like(cover.free))
+        cover = evolve(cover, held=everything.theta(flats, sigma2))
+    theta = cover.theta(flats, sigma2)
+    problem = Problem(model.engine, cover, model.spec.reml)
+    covariance = inverse_information(problem.hessian(theta))
+
+    def read(point: Array) -> Array:
+        s2 = cover.matrices(point)[1]
+        assert s2 is not None
+        return np.append(report.values(model.reported, cover.terms, cover.natural(point, s2)), np.sqrt(s2))
+
+    jacobian = central_differences(read, theta).T if theta.size else np.zeros((len(model.reported) + 1, 0))
+    # A correlation of a variance that is zero has no value, and no derivative.
+    return covariance, np.where(np.isfinite(jacobian), jacobian, 0.0)
+
+
+def inverse_information(hessian: Array) -> Array:
+    """Twice the inverse of the Hessian of −2 log L on the directions that carry information."""
+    if not hessian.size:
+        return hessian
+    if not np.all(np.isfinite(hessian)):
+        return np.full_like(hessian, np.nan)
+    diagonal = np.diag(hessian)
+    unit = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    values, vectors = np.linalg.eigh(hessian * np.outer(unit, unit))
+    good = values > 1e-9
+    inverse = (vectors[:, good] / values[good]) @ vectors[:, good].T
+    return np.asarray(2.0 * inverse * np.outer(unit, unit))
+
+
+def with_intervals(table: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Adds lower and upper: Wald on the log scale for standard deviations, atanh for correlations; NaN at a bound."""
+    z = norm.ppf(0.5 + confidence / 2)
+    estimate = table["estimate"].to_numpy(dtype=float)
+    error = table["std_error"].to_numpy(dtype=float)
+    kind = table["kind"].to_numpy()
+    lower, upper = estimate - z * error, estimate + z * error
+    with np.errstate(all="ignore"):
+        half = z * error / estimate
+        sd = kind == "sd"
+        lower, upper = np.where(sd, estimate * np.exp(-half), lower), np.where(sd, estimate * np.exp(half), upper)
+        middle, width = np.arctanh(estimate), z * error / (1 - estimate**2)
+        corr = kind == "corr"
+        lower, upper = np.where(corr, np.tanh(middle - width), lower), np.where(corr, np.tanh(middle + width), upper)
+    return table.assign(lower=lower, upper=upper)

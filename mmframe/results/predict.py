@@ -1,0 +1,210 @@
+"""Prediction: population and conditional, for the data and for new data, with standard errors and intervals.
+
+With b̂ the conditional means, the error of x'β̂ + z'b̂ has the variance (Henderson 1975, Biometrics 31)
+
+    z'C z + (x − s'z)' Var(β̂) (x − s'z),   C = Var(b | y), s = G Z'V⁻¹X,
+
+for levels that were seen, and x'Var(β̂)x + z'Gz for new ones; an observation adds σ²/w.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from attrs import frozen
+from scipy.stats import norm
+
+from mmframe.covariance.domain import Array
+from mmframe.design.design import Design
+from mmframe.design.encoding import Encoding
+from mmframe.design.frame import recode, to_pandas
+from mmframe.design.index import PointSet
+from mmframe.errors import DataError, Issue, SpecError, StoreError
+from mmframe.likelihood.engine import Effects
+
+if TYPE_CHECKING:
+    from mmframe.results.estimates import Estimates
+
+LEVELS = ("conditional", "population")
+NEW_LEVELS = ("raise", "population")
+INTERVALS = (None, "confidence", "prediction")
+
+
+@frozen(eq=False)
+class Rows:
+    """Data encoded for prediction: X (n, p), Z of each term, level numbers of each grouping (−1: new), offset."""
+
+    X: Array
+    Z: tuple[Array, ...]
+    codes: tuple[Any, ...]
+    offset: Array | None
+    weights: Array | None
+    index: pd.Index
+
+    @classmethod
+    def of_design(cls, design: Design) -> Rows:
+        return cls(
+            design.X,
+            tuple(t.Z for t in design.terms),
+            tuple(g.codes for g in design.groupings),
+            design.offset,
+            design.weights,
+            design.index,
+        )
+
+
+def _choose(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    if value not in allowed:
+        raise SpecError(Issue(name, repr(value), ", ".join(repr(a) for a in allowed)))
+
+
+def encode_rows(encoding: Encoding, estimates: Estimates, data: Any, *, conditional: bool, weights: str | None) -> tuple[Rows, Any]:
+    """New data as the model's matrices, and which of its rows are complete (bool)."""
+    used = set(encoding.fixed_columns)
+    if encoding.offset is not None:
+        if encoding.offset.startswith("("):
+            raise DataError("new data: the offset was given as an array · fit with offset= a column's name to predict new data")
+        used.add(encoding.offset)
+    if conditional:
+        used |= {c for t in encoding.terms for c in t.group} | {c for columns in encoding.term_columns for c in columns}
+    table = to_pandas(data, used)
+    frame = table.copy(deep=False)
+    for name, levels in encoding.categorical.items():
+        if name in used:
+            frame[name] = recode(frame[name], list(levels))
+    complete = ~frame[sorted(used)].isna().any(axis=1).to_numpy() if used else np.ones(len(frame), dtype=bool)
+    frame = frame.loc[complete]
+    X = encoding.fixed.apply(frame, encoding.transforms)[:, list(encoding.kept)]
+    offset = None if encoding.offset is None else frame[encoding.offset].to_numpy(dtype=float)
+    w = frame[weights].to_numpy(dtype=float) if weights is not None and weights in frame.columns else None
+    Z: list[Array] = []
+    codes: list[Any] = []
+    if conditional:
+        for term in encoding.terms:
+            basis = term.basis
+            if isinstance(basis, PointSet):
+                Z.append(_indicators(basis, frame))
+            else:
+                Z.append(basis.apply(frame, encoding.transforms))
+        for columns, levels in zip(estimates.grouping_columns, estimates.grouping_levels, strict=True):
+            codes.append(_match(levels, columns, frame))
+    return Rows(X, tuple(Z), tuple(codes), offset, w, frame.index), complete
+
+
+def _indicators(points: PointSet, frame: pd.DataFrame) -> Array:
+    where = points.locate(frame)
+    if np.any(where < 0):
+        bad = frame.iloc[int(np.flatnonzero(where < 0)[0])][list(points.columns)].tolist()
+        raise DataError(f"new data: the point {bad} of {', '.join(points.columns)} was not in the data that were fitted")
+    return points.indicators(frame)
+
+
+def _match(levels: pd.Index, columns: tuple[str, ...], frame: pd.DataFrame) -> Any:
+    """The level number of each row, −1 for new ones. Labels that are not found are tried as text: "308" is 308."""
+
+    def located(convert: Any) -> Any:
+        if isinstance(levels, pd.MultiIndex):
+            parts = [levels.get_level_values(k).map(convert) for k in range(len(columns))]
+            known: pd.Index = pd.MultiIndex.from_arrays([p.astype(object) for p in parts])
+            wanted: pd.Index = pd.MultiIndex.from_arrays([frame[c].astype(object).map(convert) for c in columns])
+            return known.get_indexer(wanted)
+        return levels.astype(object).map(convert).get_indexer(pd.Index(frame[columns[0]].astype(object).map(convert)))
+
+    exact = located(lambda label: label)
+    if np.all(exact >= 0):
+        return exact
+    return np.where(exact >= 0, exact, located(str))
+
+
+def predict(
+    rows: Rows,
+    estimates: Estimates,
+    effects: tuple[Effects, ...] | None,
+    *,
+    level: str,
+    new_levels: str,
+    interval: str | None,
+    confidence: float,
+) -> pd.Series | pd.DataFrame:
+    """Predictions of encoded rows. Raises SpecError for an unknown choice, DataError for new levels."""
+    _choose("level", level, LEVELS)
+    _choose("new_levels", new_levels, NEW_LEVELS)
+    _choose("interval", interval, INTERVALS)
+    mean = rows.X @ estimates.beta
+    if rows.offset is not None:
+        mean = mean + rows.offset
+    if level == "population" or effects is None:
+        shift_X, spread = rows.X, np.zeros(len(mean))
+        if interval == "prediction":
+            spread = spread + _prior_variance(rows, estimates)
+    else:
+        _check_levels(rows, estimates, new_levels)
+        mean = mean + conditional_part(rows, estimates, effects)
+        if interval is None:
+            shift_X, spread = rows.X, np.zeros(0)
+        else:
+            shift_X, spread = _conditional_spread(rows, estimates, effects)
+    if interval is None:
+        return pd.Series(mean, index=rows.index, name="estimate")
+    variance = np.einsum("np,pq,nq->n", shift_X, estimates.beta_cov, shift_X) + spread
+    if interval == "prediction":
+        variance = variance + estimates.sigma2 / (1.0 if rows.weights is None else rows.weights)
+    error = np.sqrt(np.maximum(variance, 0.0))
+    z = norm.ppf(0.5 + confidence / 2)
+    return pd.DataFrame(
+        {"estimate": mean, "std_error": error, "lower": mean - z * error, "upper": mean + z * error}, index=rows.index
+    )
+
+
+def _check_levels(rows: Rows, estimates: Estimates, new_levels: str) -> None:
+    if new_levels == "population":
+        return
+    for name, codes in zip(estimates.grouping_names, rows.codes, strict=True):
+        unseen = codes < 0
+        if np.any(unseen):
+            first = rows.index[int(np.flatnonzero(unseen)[0])]
+            raise DataError(
+                f"new data: {int(unseen.sum())} rows (the first is {first!r}) have levels of {name!r} that were not fitted"
+                " · use new_levels='population' to predict them without a random effect, or level='population' for all"
+            )
+
+
+def _grouped_Z(rows: Rows, estimates: Estimates, grouping: int) -> Array:
+    return np.column_stack([Z for Z, t in zip(rows.Z, estimates.terms, strict=True) if t.grouping == grouping])
+
+
+def conditional_part(rows: Rows, estimates: Estimates, effects: tuple[Effects, ...]) -> Array:
+    """Z b̂, zero for new levels: (n,)."""
+    total = np.zeros(rows.X.shape[0])
+    for k, (codes, found) in enumerate(zip(rows.codes, effects, strict=True)):
+        part = np.einsum("nq,nq->n", _grouped_Z(rows, estimates, k), found.b[codes])
+        total += np.where(codes >= 0, part, 0.0)
+    return total
+
+
+def _conditional_spread(rows: Rows, estimates: Estimates, effects: tuple[Effects, ...]) -> tuple[Array, Array]:
+    if len(effects) > 1:
+        raise SpecError(
+            Issue(
+                "interval",
+                "conditional intervals with several grouping factors",
+                "level='population', or interval=None",
+                "this version knows the joint covariance of the effects of one grouping factor",
+            )
+        )
+    Z, codes, found = _grouped_Z(rows, estimates, 0), rows.codes[0], effects[0]
+    seen = (codes >= 0)[:, None]
+    X = rows.X - np.where(seen, np.einsum("nq,nqp->np", Z, found.shift[codes]), 0.0)
+    known = np.einsum("nq,nqr,nr->n", Z, found.cov[codes], Z) * estimates.sigma2
+    return X, np.where(seen[:, 0], known, _prior_variance(rows, estimates))
+
+
+def _prior_variance(rows: Rows, estimates: Estimates) -> Array:
+    total = np.zeros(rows.X.shape[0])
+    if not rows.Z and estimates.terms:
+        raise StoreError("the rows were encoded without their random effects")
+    for Z, term in zip(rows.Z, estimates.terms, strict=True):
+        total += np.einsum("nq,qr,nr->n", Z, term.G, Z)
+    return total

@@ -1,0 +1,256 @@
+"""The fit result: a frozen record. Each method is one line that calls a topic's function; there is no mathematics here."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from attrs import frozen
+
+from mmframe.covariance.domain import Array
+from mmframe.errors import Issue, SpecError
+from mmframe.likelihood.engine import Effects
+from mmframe.results import effects, parameters, simulate, summary, tables
+from mmframe.results.estimates import Estimates
+from mmframe.results.predict import Rows, encode_rows, predict
+from mmframe.results.source import FittedSource, Source
+from mmframe.spec.model import ModelSpec
+
+if TYPE_CHECKING:
+    from mmframe.builder import Model
+    from mmframe.optimize.pipeline import Found
+
+
+@frozen(eq=False)
+class FitResult:
+    """A fitted model. `estimates` are plain numbers; what takes work is computed when it is first asked for.
+
+    spec: what was asked.   source: where effects and tables come from (the fitted model, or a saved file).
+    """
+
+    spec: ModelSpec
+    estimates: Estimates
+    source: Source
+
+    @classmethod
+    def of(cls, model: Model, found: Found) -> FitResult:
+        source = FittedSource(model, found)
+        return cls(model.spec, source.estimates(), source)
+
+    # how well it fits
+
+    @property
+    def loglike(self) -> float:
+        """The maximised log-likelihood, ML or REML, with all constants (as lme4, nlme and SAS report it)."""
+        return self.estimates.loglike
+
+    @property
+    def deviance(self) -> float:
+        """−2 log L."""
+        return -2.0 * self.loglike
+
+    @property
+    def aic(self) -> float:
+        """−2 log L + 2k, k all parameters, under REML too (lme4's)."""
+        return self.deviance + 2 * self.estimates.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """−2 log L + k log(nobs), k all parameters, under REML too (lme4's)."""
+        return self.deviance + math.log(self.nobs) * self.estimates.n_parameters
+
+    @property
+    def nobs(self) -> int:
+        return self.estimates.nobs
+
+    @property
+    def reml(self) -> bool:
+        return self.estimates.reml
+
+    # estimates
+
+    @cached_property
+    def fixed_effects(self) -> pd.Series:
+        """β̂, by generalised least squares."""
+        return pd.Series(self.estimates.beta, index=list(self.estimates.columns), name="estimate")
+
+    @cached_property
+    def standard_errors(self) -> pd.Series:
+        """Roots of the diagonal of (X'V⁻¹X)⁻¹."""
+        return pd.Series(np.sqrt(np.diag(self.estimates.beta_cov)), index=list(self.estimates.columns), name="std_error")
+
+    @cached_property
+    def fixed_effects_cov(self) -> pd.DataFrame:
+        names = list(self.estimates.columns)
+        return pd.DataFrame(self.estimates.beta_cov, index=names, columns=names)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Columns of the fixed effects that depend on earlier ones and were left out."""
+        return self.estimates.dropped
+
+    @property
+    def sigma(self) -> float:
+        return math.sqrt(self.estimates.sigma2)
+
+    @property
+    def sigma2(self) -> float:
+        return self.estimates.sigma2
+
+    def covariance(self, group: str | None = None) -> pd.DataFrame:
+        """G of a grouping factor in data units, labelled by the bases; the only factor's where none is named."""
+        names = self.estimates.grouping_names
+        if group is None and len(names) != 1:
+            raise SpecError(Issue("group", "none was named", ", ".join(names) or "(the model has no random effects)"))
+        return effects.covariance(self.estimates, names[0] if group is None else group)
+
+    def parameters_at(self, confidence: float) -> pd.DataFrame:
+        return parameters.with_intervals(self.source.parameter_table, confidence)
+
+    @cached_property
+    def parameters(self) -> pd.DataFrame:
+        """name, side, group, kind, row, column, estimate, std_error, lower, upper of every covariance parameter."""
+        return self.parameters_at(0.95)
+
+    def starting_values(self) -> dict[str, float]:
+        """The covariance parameters by name, as another fit takes them for `start`."""
+        table = self.source.parameter_table
+        keep = np.isfinite(table["estimate"]) & (table["kind"] != "derived")
+        return {str(n): float(v) for n, v in zip(table["name"][keep], table["estimate"][keep], strict=True)}
+
+    # random effects, fitted values, prediction
+
+    @cached_property
+    def random_effects(self) -> dict[str, pd.DataFrame]:
+        """For each grouping factor a table levels x basis of conditional means."""
+        return effects.random_effects(self.estimates, self._effects)
+
+    @cached_property
+    def random_effects_cov(self) -> dict[str, effects.ConditionalCovariances]:
+        """For each grouping factor the conditional covariance by level."""
+        return effects.random_effects_cov(self.estimates, self._effects)
+
+    @property
+    def _effects(self) -> tuple[Effects, ...]:
+        return self.source.effects
+
+    @cached_property
+    def fitted(self) -> pd.Series:
+        """Xβ̂ + Zb̂ (+ offset), by the data's index."""
+        return pd.Series(self.source.fitted, index=self.source.index, name="fitted")
+
+    def residuals(self, kind: str = "response") -> pd.Series:
+        """`response`: y − fitted. `pearson` and `normalized`: that over σ/√w; the same while residuals are independent."""
+        if kind not in ("response", "pearson", "normalized"):
+            raise SpecError(Issue("residuals", repr(kind), "'response', 'pearson', 'normalized'"))
+        values = self.source.response - self.source.fitted
+        if kind != "response":
+            weights = self.source.weights
+            values = values * (1.0 if weights is None else np.sqrt(weights)) / self.sigma
+        return pd.Series(values, index=self.source.index, name="residual")
+
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        level: str = "conditional",
+        new_levels: str = "raise",
+        interval: str | None = None,
+        confidence: float = 0.95,
+    ) -> pd.Series | pd.DataFrame:
+        """Predictions for the data, or for new data.
+
+        level: "conditional" adds the random effects, "population" does not.   new_levels: "raise", or "population" (no
+        random effect).   interval: None (a Series), "confidence" for the mean, "prediction" for a new observation (a
+        DataFrame estimate, std_error, lower, upper). Rows with missing values give NaN.
+        Raises DataError for levels or categories that were not fitted.
+        """
+        choices = {"level": level, "new_levels": new_levels, "interval": interval, "confidence": confidence}
+        if data is None:
+            return predict(self.source.rows, self.estimates, self._effects if level == "conditional" else None, **choices)  # type: ignore[arg-type]
+        needs_Z = level == "conditional" or interval == "prediction"
+        rows, complete = encode_rows(
+            self.source.encoding, self.estimates, data, conditional=needs_Z, weights=self.spec.weights
+        )
+        made = predict(rows, self.estimates, self._effects if level == "conditional" else None, **choices)  # type: ignore[arg-type]
+        if np.all(complete):
+            return made
+        out = np.full((complete.size, *np.shape(made)[1:]), np.nan)
+        out[complete] = made
+        index = pd.RangeIndex(complete.size) if not hasattr(data, "index") else data.index
+        return pd.Series(out, index, name="estimate") if out.ndim == 1 else pd.DataFrame(out, index, made.columns)  # type: ignore[union-attr]
+
+    def simulate(self, n: int = 1, seed: int | np.random.Generator | None = None) -> Array:
+        """n simulated responses as columns (nobs, n), with new random effects."""
+        return simulate.simulate(self.source.rows, self.estimates, n, seed)
+
+    # tables and text
+
+    def coefficients(self, df: str = "normal", confidence: float = 0.95) -> pd.DataFrame:
+        """estimate, std_error, df, statistic, p_value, lower, upper; df "normal" or "residual"."""
+        return tables.coefficients(self, df, confidence)
+
+    def conf_int(self, method: str = "wald", confidence: float = 0.95) -> pd.DataFrame:
+        """lower, upper by name, of the covariance parameters and the fixed effects (Wald)."""
+        if method != "wald":
+            raise SpecError(Issue("conf_int", repr(method), "'wald' in this version"))
+        random = self.parameters_at(confidence).set_index("name")[["lower", "upper"]]
+        return pd.concat([random, self.coefficients(confidence=confidence)[["lower", "upper"]]])
+
+    def tidy(self, confidence: float = 0.95) -> pd.DataFrame:
+        return tables.tidy(self, confidence)
+
+    def glance(self) -> pd.DataFrame:
+        return tables.glance(self)
+
+    def augment(self) -> pd.DataFrame:
+        return tables.augment(self)
+
+    def summary(self) -> str:
+        return summary.summary(self)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        state = "converged" if self.converged else "NOT converged"
+        return f"<FitResult {self.formula!r}: log-likelihood {self.loglike:.4f}, {state}>"
+
+    @cached_property
+    def formula(self) -> str:
+        """The model in one line."""
+        from mmframe.spec.document import formula_of
+
+        return formula_of(self.spec)
+
+    # what the stages did
+
+    @property
+    def converged(self) -> bool:
+        """Whether gradient and curvature at the end are those of an optimum (a singular one counts)."""
+        return self.estimates.converged
+
+    @property
+    def singular(self) -> bool:
+        """Whether the optimum is on the boundary: a zero variance, a correlation of ±1."""
+        return self.estimates.singular
+
+    @property
+    def stop_reason(self) -> str:
+        return self.estimates.stop_reason
+
+    @cached_property
+    def trace(self) -> pd.DataFrame:
+        """stage, iteration, evaluations, value (−2 log L), gradient_norm, seconds."""
+        names = ["stage", "iteration", "evaluations", "value", "gradient_norm", "seconds"]
+        return pd.DataFrame(list(self.estimates.trace), columns=names)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fit as one file (JSON and npz in a zip, no pickle); `mmframe.load` reads it."""
+        from mmframe.results.store import save
+
+        return save(self, path)

@@ -1,0 +1,219 @@
+"""Where a result's heavier parts come from: the fitted model, computed when asked for; or a saved file."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+import pandas as pd
+from attrs import frozen
+
+from mmframe.covariance.domain import Array
+from mmframe.design.encoding import Encoding
+from mmframe.errors import StoreError
+from mmframe.likelihood.engine import Effects
+from mmframe.results.estimates import Estimates, TermEstimate
+from mmframe.results.parameters import parameter_table
+from mmframe.results.predict import Rows, conditional_part
+
+if TYPE_CHECKING:
+    from mmframe.builder import Model
+    from mmframe.optimize.pipeline import Found
+
+
+class Source(ABC):
+    """What a result can be asked for beyond its estimates."""
+
+    @property
+    @abstractmethod
+    def parameter_table(self) -> pd.DataFrame: ...
+
+    @property
+    @abstractmethod
+    def effects(self) -> tuple[Effects, ...]: ...
+
+    @property
+    @abstractmethod
+    def fitted(self) -> Array: ...
+
+    @property
+    @abstractmethod
+    def response(self) -> Array: ...
+
+    @property
+    @abstractmethod
+    def weights(self) -> Array | None: ...
+
+    @property
+    @abstractmethod
+    def index(self) -> pd.Index: ...
+
+    @property
+    @abstractmethod
+    def encoding(self) -> Encoding: ...
+
+    @property
+    @abstractmethod
+    def rows(self) -> Rows:
+        """The data's own matrices. Raises StoreError for a saved fit, which holds no data."""
+
+
+@frozen(eq=False)
+class FittedSource(Source):
+    """Computes from the model at the point that was found."""
+
+    model: Model
+    found: Found
+
+    def estimates(self) -> Estimates:
+        model, found = self.model, self.found
+        design, point, evaluation = model.design, found.point, found.evaluation
+        covariance = model.covariance
+        terms = tuple(
+            TermEstimate(
+                term.label,
+                term.grouping,
+                term.columns,
+                model.registry.qualified_name(bound.structure) or type(bound.structure).__name__,
+                bound.covariance_of(flat),
+            )
+            for term, bound, flat in zip(design.terms, covariance.terms, point.flats, strict=True)
+        )
+        free = found.cover.size + (0 if found.cover.scale.value == "absolute" else 1)
+        columns = {design.groupings[t.grouping].name: spec.group for t, spec in zip(design.terms, model.spec.random, strict=True)}
+        return Estimates(
+            loglike=-0.5 * point.value,
+            reml=model.spec.reml,
+            nobs=design.n,
+            n_missing=design.n_missing,
+            n_parameters=design.p + free,
+            columns=design.columns,
+            dropped=design.dropped,
+            beta=evaluation.beta,
+            beta_cov=evaluation.beta_cov,
+            sigma2=point.sigma2,
+            terms=terms,
+            grouping_names=tuple(g.name for g in design.groupings),
+            grouping_columns=tuple(columns[g.name] for g in design.groupings),
+            grouping_levels=tuple(g.levels for g in design.groupings),
+            converged=found.converged,
+            singular=found.singular,
+            stop_reason=found.reason,
+            gradient_norm=found.check.gradient_norm,
+            smallest_curvature=found.check.smallest_curvature,
+            evaluations=attrs.asdict(found.counts),
+            seconds=found.seconds,
+            engine=model.engine.name,
+            weighted=design.weights is not None,
+            trace=tuple(attrs.asdict(row) for row in found.trace),
+            versions=versions(),
+        )
+
+    @cached_property
+    def parameter_table(self) -> pd.DataFrame:  # type: ignore[override]
+        return parameter_table(self.model, self.found)
+
+    @cached_property
+    def effects(self) -> tuple[Effects, ...]:  # type: ignore[override]
+        relative = tuple(
+            bound.covariance_of(flat) / self.found.point.sigma2
+            for bound, flat in zip(self.model.covariance.terms, self.found.point.flats, strict=True)
+        )
+        return type(self.model.engine).effects(self.model.design, relative, self.found.evaluation.beta)
+
+    @cached_property
+    def fitted(self) -> Array:  # type: ignore[override]
+        rows, estimates = self.rows, self.estimates()
+        mean = rows.X @ estimates.beta + conditional_part(rows, estimates, self.effects)
+        return np.asarray(mean if rows.offset is None else mean + rows.offset)
+
+    @property
+    def response(self) -> Array:
+        design = self.model.design
+        return design.y if design.offset is None else design.y + design.offset
+
+    @property
+    def weights(self) -> Array | None:
+        return self.model.design.weights
+
+    @property
+    def index(self) -> pd.Index:
+        return self.model.design.index
+
+    @property
+    def encoding(self) -> Encoding:
+        assert isinstance(self.model.design.encoding, Encoding)
+        return self.model.design.encoding
+
+    @property
+    def rows(self) -> Rows:
+        return Rows.of_design(self.model.design)
+
+
+@frozen(eq=False)
+class StoredSource(Source):
+    """What a saved file holds."""
+
+    table: pd.DataFrame
+    stored_effects: tuple[Effects, ...]
+    stored_fitted: Array
+    stored_response: Array
+    stored_weights: Array | None
+    stored_index: pd.Index
+    stored_encoding: Encoding
+
+    @property
+    def parameter_table(self) -> pd.DataFrame:
+        return self.table
+
+    @property
+    def effects(self) -> tuple[Effects, ...]:
+        return self.stored_effects
+
+    @property
+    def fitted(self) -> Array:
+        return self.stored_fitted
+
+    @property
+    def response(self) -> Array:
+        return self.stored_response
+
+    @property
+    def weights(self) -> Array | None:
+        return self.stored_weights
+
+    @property
+    def index(self) -> pd.Index:
+        return self.stored_index
+
+    @property
+    def encoding(self) -> Encoding:
+        return self.stored_encoding
+
+    @property
+    def rows(self) -> Rows:
+        raise StoreError("a saved fit holds no data · pass data= to predict; fit again to simulate")
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    from mmframe import __version__
+
+    found = {"python": platform.python_version(), "mmframe": __version__}
+    for name in ("numpy", "scipy", "pandas", "formulaic"):
+        found[name] = _version(name)
+    return found
+
+
+def _version(name: str) -> str:
+    if name not in _VERSIONS:
+        _VERSIONS[name] = importlib.metadata.version(name)
+    return _VERSIONS[name]
+
+
+_VERSIONS: dict[str, str] = {}

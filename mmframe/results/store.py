@@ -1,0 +1,213 @@
+"""Saved fits: one zip with `fit.json` and `arrays.npz`. No pickle: what is read is data, never code."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pandas as pd
+
+from mmframe.covariance.structure import Points
+from mmframe.design.encoding import Encoding, FormulaEncoding, TermEncoding
+from mmframe.design.index import PointSet
+from mmframe.errors import StoreError
+from mmframe.likelihood.engine import Effects
+from mmframe.results.estimates import Estimates, TermEstimate
+from mmframe.results.result import FitResult
+from mmframe.results.source import StoredSource
+from mmframe.spec.document import as_named, from_dict, to_dict
+
+FORMAT = 1
+_JSON, _ARRAYS = "fit.json", "arrays.npz"
+
+
+class _Writer:
+    """Values to JSON; arrays go to the npz by number."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, Any] = {}
+
+    def array(self, values: Any) -> dict[str, str]:
+        array = np.asarray(values)
+        if array.dtype.kind not in "fiub":
+            raise StoreError(f"cannot save an array of {array.dtype} · allowed: numbers")
+        key = f"a{len(self.arrays)}"
+        self.arrays[key] = array
+        return {"@array": key}
+
+    def value(self, value: Any) -> Any:
+        if value is None or isinstance(value, (bool, str)):
+            return value
+        if isinstance(value, np.bool_):
+            return bool(value)
+        if isinstance(value, (int, np.integer)):
+            return int(value)
+        if isinstance(value, (float, np.floating)):
+            number = float(value)
+            return number if np.isfinite(number) else {"@float": repr(number)}
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+            return self.array(value)
+        if isinstance(value, pd.Index):
+            return self.index(value)
+        if isinstance(value, tuple):
+            return {"@tuple": [self.value(v) for v in value]}
+        if isinstance(value, (list, np.ndarray)):
+            return [self.value(v) for v in value]
+        if isinstance(value, dict):
+            return {"@dict": [[self.value(k), self.value(v)] for k, v in value.items()]}
+        if isinstance(value, (pd.Timestamp, np.datetime64, datetime.date)):
+            return {"@time": pd.Timestamp(value).isoformat()}
+        raise StoreError(f"cannot save a value of type {type(value).__name__} ({value!r}) · allowed: numbers, text, dates, tuples")
+
+    def index(self, index: pd.Index) -> Any:
+        if isinstance(index, pd.MultiIndex):
+            parts = [self.index(index.get_level_values(k)) for k in range(index.nlevels)]
+            return {"@multiindex": parts, "names": [self.value(n) for n in index.names]}
+        if isinstance(index, pd.RangeIndex):
+            return {"@range": [index.start, index.stop, index.step]}
+        name = self.value(index.name)
+        if isinstance(index.dtype, np.dtype) and index.dtype.kind in "fiub":
+            return {"@index": self.array(index.to_numpy()), "name": name}
+        return {"@index": [self.value(v) for v in index.astype(object)], "name": name}
+
+
+class _Reader:
+    def __init__(self, arrays: Any) -> None:
+        self.arrays = arrays
+
+    def value(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.value(v) for v in value]
+        if not isinstance(value, dict):
+            return value
+        if "@array" in value:
+            return self.arrays[value["@array"]]
+        if "@float" in value:
+            return float(value["@float"])
+        if "@tuple" in value:
+            return tuple(self.value(v) for v in value["@tuple"])
+        if "@dict" in value:
+            return {self.value(k): self.value(v) for k, v in value["@dict"]}
+        if "@time" in value:
+            return pd.Timestamp(value["@time"])
+        if "@range" in value:
+            return pd.RangeIndex(*value["@range"])
+        if "@multiindex" in value:
+            names = [self.value(n) for n in value["names"]]
+            return pd.MultiIndex.from_arrays([self.value(p) for p in value["@multiindex"]], names=names)
+        if "@index" in value:
+            return pd.Index(self.value(value["@index"]), name=self.value(value["name"]))
+        raise StoreError("the file holds a value of an unknown kind")
+
+
+def _fields(instance: Any) -> dict[str, Any]:
+    return {f.name: getattr(instance, f.name) for f in attrs.fields(type(instance))}
+
+
+def _write_encoding(encoding: Encoding, write: _Writer) -> Any:
+    terms = []
+    for term in encoding.terms:
+        basis = term.basis
+        if isinstance(basis, PointSet):
+            kept: dict[str, Any] = {
+                "columns": basis.columns,
+                "labels": basis.points.labels,
+                "index": basis.points.index,
+                "categories": basis.categories,
+            }
+        else:
+            kept = _fields(basis)
+        terms.append({"kind": type(basis).__name__, "group": term.group, "basis": kept})
+    plain = {k: v for k, v in _fields(encoding).items() if k not in ("fixed", "terms", "transforms")}
+    return write.value({"fixed": _fields(encoding.fixed), "terms": terms, **plain})
+
+
+def _read_encoding(kept: dict[str, Any]) -> Encoding:
+    terms = []
+    for term in kept.pop("terms"):
+        basis = term["basis"]
+        if term["kind"] == "PointSet":
+            points = Points(basis["labels"], basis["index"])
+            terms.append(TermEncoding(term["group"], PointSet(basis["columns"], points, basis["categories"])))
+        else:
+            terms.append(TermEncoding(term["group"], FormulaEncoding(**basis)))
+    return Encoding(FormulaEncoding(**kept.pop("fixed")), terms=tuple(terms), transforms={}, **kept)
+
+
+def save(fit: FitResult, path: str | Path) -> Path:
+    """Write a fit. Raises StoreError for what cannot be written without code (functions of one's own in formulas)."""
+    if fit.spec.transforms:
+        names = ", ".join(fit.spec.transforms)
+        raise StoreError(f"cannot save the functions {names} · put what they compute into columns, and fit those")
+    write = _Writer()
+    source = fit.source
+    spec = attrs.evolve(
+        fit.spec,
+        weights=None if _is_array(fit.spec.weights) else fit.spec.weights,
+        offset=None if _is_array(fit.spec.offset) else fit.spec.offset,
+        random=tuple(attrs.evolve(t, structure=as_named(t.structure)) for t in fit.spec.random),
+    )
+    estimates = {**_fields(fit.estimates), "terms": [_fields(t) for t in fit.estimates.terms]}
+    document = {
+        "mmframe_fit": FORMAT,
+        "spec": to_dict(spec),
+        "estimates": write.value(estimates),
+        "parameters": write.value({c: source.parameter_table[c].tolist() for c in source.parameter_table}),
+        "effects": write.value([_fields(e) for e in source.effects]),
+        "fitted": write.array(source.fitted),
+        "response": write.array(source.response),
+        "weights": None if source.weights is None else write.array(source.weights),
+        "index": write.value(source.index),
+        "encoding": _write_encoding(source.encoding, write),
+    }
+    arrays = io.BytesIO()
+    np.savez_compressed(arrays, **write.arrays)
+    file = Path(path)
+    partial = file.with_name(file.name + ".partial")  # a full file or none: nothing half-written is ever read
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(_JSON, json.dumps(document, allow_nan=False))
+        archive.writestr(_ARRAYS, arrays.getvalue())
+    partial.replace(file)
+    return file
+
+
+def _is_array(name: str | None) -> bool:
+    return name is not None and name.startswith("(")
+
+
+def load(path: str | Path) -> FitResult:
+    """Read a saved fit. Raises StoreError where the file is missing, damaged or of a later format."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            document = json.loads(archive.read(_JSON))
+            with np.load(io.BytesIO(archive.read(_ARRAYS)), allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise StoreError(f"there is no file {str(path)!r}") from None
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as problem:
+        raise StoreError(f"{str(path)!r} is not a saved fit: {problem}") from None
+    if document.get("mmframe_fit") != FORMAT:
+        raise StoreError(f"{str(path)!r} has the format {document.get('mmframe_fit')!r} · this version reads {FORMAT}")
+    read = _Reader(arrays)
+    try:
+        estimates = read.value(document["estimates"])
+        estimates["terms"] = tuple(TermEstimate(**t) for t in estimates["terms"])
+        weights = document["weights"]
+        source = StoredSource(
+            pd.DataFrame(read.value(document["parameters"])),
+            tuple(Effects(**e) for e in read.value(document["effects"])),
+            read.value(document["fitted"]),
+            read.value(document["response"]),
+            None if weights is None else read.value(weights),
+            read.value(document["index"]),
+            _read_encoding(read.value(document["encoding"])),
+        )
+        return FitResult(from_dict(document["spec"], str(path)), Estimates(**estimates), source)
+    except (KeyError, TypeError) as problem:
+        raise StoreError(f"{str(path)!r} is damaged: {problem}") from None

@@ -1,0 +1,55 @@
+"""The printed summary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from mmframe.results.result import FitResult
+
+
+def summary(fit: FitResult) -> str:
+    """Text: the model, how it fits, covariance parameters, fixed effects, and how the fit ended."""
+    e = fit.estimates
+    criterion = "REML" if e.reml else "ML"
+    lines = [
+        "Linear mixed-effects model",
+        f"  formula      {fit.formula}",
+        f"  criterion    {criterion} (engine {e.engine})",
+        f"  data         {e.nobs} rows" + (f", {e.n_missing} more dropped for missing values" if e.n_missing else ""),
+    ]
+    for name, levels in zip(e.grouping_names, e.grouping_levels, strict=True):
+        lines.append(f"  groups       {name}: {len(levels)} levels")
+    if e.dropped:
+        lines.append(f"  dropped      {', '.join(e.dropped)} (depend on the columns before them)")
+    lines += [
+        "",
+        f"  log-likelihood {fit.loglike:.4f}   deviance {fit.deviance:.4f}   AIC {fit.aic:.4f}   BIC {fit.bic:.4f}",
+        "",
+        "Covariance parameters",
+        _table(fit.parameters[["name", "estimate", "std_error", "lower", "upper"]].set_index("name")),
+        "",
+        "Fixed effects (Wald, normal)",
+        _table(fit.coefficients().drop(columns="df")) if len(e.columns) else "  (none)",
+        "",
+        f"  {'converged' if e.converged else 'NOT CONVERGED'}: {e.stop_reason}",
+    ]
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    if not np.isfinite(value):
+        return "" if np.isnan(value) else str(value)
+    return f"{value:.5g}" if 1e-4 <= abs(value) < 1e7 or value == 0 else f"{value:.3e}"
+
+
+def _table(frame: pd.DataFrame) -> str:
+    shown = frame.astype(object).map(lambda v: _number(float(v)))
+    if "p_value" in frame:
+        shown["p_value"] = [("<1e-16" if p < 1e-16 else f"{p:.3g}") for p in frame["p_value"]]
+    shown.index.name = None
+    text = shown.to_string(justify="right")
+    return "\n".join("  " + line for line in text.splitlines())
