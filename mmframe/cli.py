@@ -1,0 +1,256 @@
+"""The command line: fit, check, plugins, describe, conformance."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+import attrs
+import click
+from rich.console import Console
+from rich.table import Table
+
+from mmframe import __version__
+from mmframe.builder import ENGINES, build, choose_engine, resolve
+from mmframe.design.assemble import assemble
+from mmframe.errors import MmframeError, SpecError, UnknownNameError, unknown
+from mmframe.registry.registry import (
+    PARAMETERIZATION,
+    STAGE,
+    STRUCTURE,
+    Entry,
+    Registry,
+    default_registry,
+    strict_registry,
+)
+from mmframe.results.bundle import write_bundle
+from mmframe.results.result import FitResult
+from mmframe.spec.document import formula_of, load_spec
+from mmframe.spec.model import ModelSpec
+
+KINDS = (STRUCTURE, PARAMETERIZATION, STAGE)
+OK, FAILED, NOT_CONVERGED = 0, 1, 3
+
+
+def _fail(problem: MmframeError) -> NoReturn:
+    lines = [str(i) for i in problem.issues] if isinstance(problem, SpecError) else [str(problem)]
+    for line in lines:
+        click.echo(f"error: {line}", err=True)
+    sys.exit(FAILED)
+
+
+class _Group(click.Group):
+    """Errors that mmframe raises on purpose are messages, not tracebacks."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MmframeError as problem:
+            if os.environ.get("MMFRAME_TRACEBACK"):
+                traceback.print_exc()
+            _fail(problem)
+
+
+@click.group(cls=_Group)
+@click.version_option(__version__, prog_name="mmframe")
+@click.option("--strict-plugins", is_flag=True, help="A plugin package that fails to load is an error.")
+@click.pass_context
+def main(ctx: click.Context, strict_plugins: bool) -> None:
+    """Linear mixed-effects models from YAML specifications."""
+    ctx.obj = strict_registry() if strict_plugins else default_registry()
+
+
+@main.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="A table in place of the one that the specification names.")
+@click.option("--trace", is_flag=True, help="Print the trace of the stages.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.option("--save", "target", type=click.Path(path_type=Path), help="Write the fit to this file.")
+@click.option("--bundle", type=click.Path(path_type=Path), help="Write a bundle to this folder.")
+@click.option("--quiet", is_flag=True, help="Print nothing.")
+@click.pass_obj
+def fit(
+    registry: Registry,
+    spec: Path,
+    data: Path | None,
+    trace: bool,
+    as_json: bool,
+    target: Path | None,
+    bundle: Path | None,
+    quiet: bool,
+) -> None:
+    """Fit the model of SPEC, a YAML file; exit code 3 where the fit did not converge."""
+    asked = load_spec(spec)
+    if data is not None:
+        asked = attrs.evolve(asked, data=str(data))
+    found = build(asked, None, registry).fit(progress=not quiet)
+    if as_json and not quiet:
+        click.echo(json.dumps(as_document(found), indent=2))
+    elif asked.output.summary and not quiet:
+        click.echo(found.summary())
+    if trace and not quiet and not as_json:
+        click.echo("\nTrace\n" + found.trace.to_string(index=False))
+    if target is not None:
+        found.save(target)
+    folder = bundle or (None if asked.output.bundle is None else spec.parent / asked.output.bundle)
+    if folder is not None:
+        write_bundle(found, folder)
+        if not quiet:
+            click.echo(f"\nbundle: {folder}", err=True)
+    sys.exit(OK if found.converged else NOT_CONVERGED)
+
+
+def as_document(found: FitResult) -> dict[str, Any]:
+    """A result as plain values, for other programs; numbers that are not finite become null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, float):
+            return value if value == value and abs(value) != float("inf") else None
+        if isinstance(value, dict):
+            return {str(k): plain(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(v) for v in value]
+        return value.item() if hasattr(value, "item") else value
+
+    document = {
+        "formula": found.formula,
+        **found.glance().iloc[0].to_dict(),
+        "stop_reason": found.stop_reason,
+        "evaluations": found.estimates.evaluations,
+        "rows_dropped": found.estimates.n_missing,
+        "columns_dropped": list(found.dropped),
+        "fixed_effects": found.coefficients().T.to_dict(),
+        "parameters": found.parameters.to_dict("records"),
+        "trace": found.trace.to_dict("records"),
+        "versions": found.estimates.versions,
+    }
+    out = plain(document)
+    assert isinstance(out, dict)
+    return out
+
+
+@main.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.pass_obj
+def check(registry: Registry, spec: Path) -> None:
+    """Validate SPEC, and its data where it names a file, without fitting."""
+    asked = load_spec(spec)
+    resolved = resolve(asked, registry)
+    if asked.data is None:
+        click.echo(f"{spec}: the specification is valid; it names no data")
+        return
+    model = build(asked, None, registry)
+    click.echo(
+        f"{spec}: valid · {model.design.n} rows, {model.design.n_missing} dropped, {model.design.p} fixed effects,"
+        f" {sum(t.size for t in model.covariance.terms)} covariance parameters and σ², engine {model.engine.name},"
+        f" stages {', '.join(s.name for s in resolved.stages)}"
+    )
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def plugins(registry: Registry, as_json: bool) -> None:
+    """List what is registered, and the plugin packages that failed to load."""
+    failed = [r for r in registry.records if r.error]
+    if as_json:
+        rows = [
+            {"kind": e.kind, "name": e.name, "aliases": list(e.aliases), "distribution": e.distribution, "version": e.version}
+            for e in registry.entries
+        ]
+        broken = [{"name": r.name, "distribution": r.distribution, "error": r.error} for r in failed]
+        click.echo(json.dumps({"registered": rows, "failed": broken}, indent=2))
+        return
+    table = Table("kind", "name", "aliases", "from")
+    for kind in KINDS:
+        for e in sorted(registry.of_kind(kind), key=lambda e: e.qualified):
+            table.add_row(kind, e.name, ", ".join(e.aliases), f"{e.distribution} {e.version}")
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    for r in failed:
+        click.echo(f"failed: {r.name} of {r.distribution} {r.version}: {r.error}", err=True)
+
+
+@main.command()
+@click.argument("name")
+@click.pass_obj
+def describe(registry: Registry, name: str) -> None:
+    """Describe a registered NAME (structure, parameterization, stage), or the model of a YAML file."""
+    if name.endswith((".yaml", ".yml")):
+        _describe_spec(registry, load_spec(name))
+        return
+    found = [_found(registry, kind, name) for kind in KINDS]
+    entries = [e for e in found if e is not None]
+    if not entries:
+        raise UnknownNameError(unknown("describe", "plugin", name, [n for kind in KINDS for n in registry.names(kind)]))
+    for entry in entries:
+        click.echo(f"{entry.name} ({entry.kind}, {entry.qualified} {entry.version})")
+        if entry.aliases:
+            click.echo(f"  aliases: {', '.join(entry.aliases)}")
+        for option, default in entry.options.items():
+            click.echo(f"  option {option}: " + ("required" if default is attrs.NOTHING else f"default {default!r}"))
+        for attribute in ("index_kind", "scale", "bounded", "finishes"):
+            if hasattr(entry.cls, attribute):
+                value = getattr(entry.cls, attribute)
+                click.echo(f"  {attribute}: {getattr(value, 'value', value)}")
+        for line in (entry.cls.__doc__ or "").strip().splitlines():
+            click.echo(f"  {line.strip()}")
+
+
+def _found(registry: Registry, kind: str, name: str) -> Entry | None:
+    try:
+        return registry.find(kind, name, "describe")
+    except UnknownNameError:
+        return None
+
+
+def _describe_spec(registry: Registry, spec: ModelSpec) -> None:
+    resolved = resolve(spec, registry)
+    click.echo(f"formula      {formula_of(spec)}")
+    click.echo(f"criterion    {spec.criterion}")
+    for term, structure, parameterization in zip(spec.random, resolved.structures, resolved.parameterizations, strict=True):
+        click.echo(f"term         {term.label}: {structure.name}, {parameterization.name} ({parameterization.scale.value})")
+    click.echo(f"stages       {', '.join(s.name for s in resolved.stages)}")
+    if spec.data is None:
+        return
+    design = assemble(spec, spec.data, tuple(s.index_kind for s in resolved.structures))
+    click.echo(f"data         {spec.data}: {design.n} rows, {design.n_missing} dropped")
+    click.echo(f"fixed        {design.p} columns: {', '.join(design.columns)}")
+    for grouping in design.groupings:
+        width = sum(t.width for t in design.terms if design.groupings[t.grouping] is grouping)
+        click.echo(f"grouping     {grouping.name}: {grouping.size} levels x {width} columns")
+    click.echo(f"engine       {choose_engine(design, resolved.engines).name}")
+    for engine in ENGINES:
+        reason = engine.refuses(design)
+        click.echo(f"  {engine.name}: {'can' if reason is None else 'cannot: ' + reason}")
+
+
+@main.command()
+@click.argument("target")
+def conformance(target: str) -> None:
+    """Run the conformance kit on TARGET, written module:Object (a class, or an instance with its options)."""
+    from mmframe.testing import check
+
+    module, colon, attribute = target.partition(":")
+    if not colon:
+        raise click.UsageError("TARGET is written module:Object")
+    sys.path.insert(0, os.getcwd())
+    try:
+        plugin = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as problem:
+        raise click.UsageError(str(problem)) from None
+    try:
+        done = check(plugin)
+    except AssertionError as problem:
+        click.echo(f"FAILED: {problem}", err=True)
+        sys.exit(FAILED)
+    for line in done:
+        click.echo(f"ok  {line}")
+
+
+if __name__ == "__main__":
+    main()
