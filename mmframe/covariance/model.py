@@ -22,7 +22,7 @@ from mmframe.covariance.derivative import (
     jacobian,
     make_phi,
 )
-from mmframe.covariance.domain import Array, OutsideDomainError, PositiveDefinite, Positive, vech_indices
+from mmframe.covariance.domain import Array, OutsideDomainError, Positive
 from mmframe.covariance.parameterization import (
     ABSOLUTE,
     RELATIVE,
@@ -368,6 +368,9 @@ class CovarianceModel:
         def choose(param: Param, bijection: Bijection) -> Bijection:
             return bijection if isinstance(bijection, StandardDeviationsCorrelations) else cover(param.domain)
 
+        if self._is_cover and np.all(self.free):
+            return self
+
         covered = self.with_bijections(choose)
         everything = attrs.evolve(covered, free=np.ones_like(self.free))
         return attrs.evolve(covered, held=everything.theta(flats, sigma2))
@@ -380,8 +383,11 @@ class CovarianceModel:
         return CovarianceModel(self.terms, ABSOLUTE, self.sigma_bijection, np.append(self.held, 0.0), free)
 
     @cached_property
-    def has_curved_bound(self) -> bool:
-        return any(isinstance(p.domain, PositiveDefinite) for t in self.terms for p in t.params)
+    def _is_cover(self) -> bool:
+        pairs = [(p, b) for t in self.terms for p, b in zip(t.params, t.bijections, strict=True)]
+        if self.scale is ABSOLUTE:
+            pairs.append((SIGMA2, self.sigma_bijection))
+        return all(type(b) is type(cover(p.domain)) for p, b in pairs)
 
 
-__all__ = ["BoundTerm", "CovarianceModel", "SIGMA2", "derivative_method", "vech_indices"]
+__all__ = ["SIGMA2", "BoundTerm", "CovarianceModel", "derivative_method"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class FormulaEncoding:
             for name, kind in self.kinds.items()
         }
         spec = ModelSpec(
-            formula=Formula(self.formula),
+            formula=_parsed(self.formula),
             output="numpy",
             na_action="ignore",
             transform_state=_copied(self.state),
@@ -65,6 +66,11 @@ class FormulaEncoding:
         return np.asarray(made, dtype=float)
 
 
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Formula:
+    return Formula(text)
+
+
 def _copied(state: Any) -> Any:
     if isinstance(state, dict):
         return {key: _copied(value) for key, value in state.items()}
@@ -80,7 +86,7 @@ def encode(
 ) -> dict[str, tuple[Array, FormulaEncoding]]:
     """Each formula's matrix (by columns) and encoding, from one pass over the data."""
     try:
-        specs = Formula(**{key: Formula(text) for key, text in formulas.items()})
+        specs = Formula(**{key: _parsed(text) for key, text in formulas.items()})
         made = _materializer(frame, transforms).get_model_matrix(specs, output="numpy", na_action="ignore")
     except FormulaicError as problem:
         raise SpecError(Issue("formula", str(problem).splitlines()[0], "", "see the formula language in the docs")) from None

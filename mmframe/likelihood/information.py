@@ -50,8 +50,8 @@ def sums(curvature: Curvature, solution: Solution, *, reml: bool) -> Sums:
         quadratics = quadratics - into_x @ inverse @ into_x.T
         if reml:
             weighted = inverse @ curvature.P[:, :p, :p]  # (k+1, p, p)
-            once = np.einsum("xy,jlyx->jl", inverse, curvature.Q[:, :, :p, :p])
-            twice = np.einsum("jxy,lyx->jl", weighted, weighted)
+            once = np.tensordot(curvature.Q[:, :, :p, :p], inverse, axes=2)
+            twice = np.tensordot(weighted, weighted, axes=([1, 2], [2, 1]))
             traces = traces - 2 * once + twice
     return Sums(traces, 0.5 * (quadratics + quadratics.T), linear)
 

@@ -207,7 +207,7 @@ class PooledEngine(Engine):
             return None
         scores: tuple[Array, ...] = ()
         if score:
-            S = unvech(N_sum) - np.einsum("axby,xy->ab", H_gram.reshape(q, r, q, r), found.weight)
+            S = unvech(N_sum) - np.tensordot(H_gram.reshape(q, r, q, r), found.weight, axes=([1, 3], [0, 1]))
             scores = tuple(S[b, b] for b in self._blocks)
         R = self.T[:-1, :-1]
         back = np.linalg.inv(R) if self.p else R
@@ -257,7 +257,7 @@ class PooledEngine(Engine):
         if found is None:
             return None
         P = np.empty((k + 1, r, r))
-        P[:k] = np.einsum("axby,jab->jxy", H_gram.reshape(q, r, q, r), moved, optimize=True)
+        P[:k] = np.tensordot(moved, H_gram.reshape(q, r, q, r), axes=([1, 2], [0, 2]))
         P[k] = cross
         Q = np.empty((k + 1, k + 1, r, r))
         Q[:k, :k] = Q_inner.reshape(k, r, k, r).transpose(0, 2, 1, 3)
@@ -266,8 +266,9 @@ class PooledEngine(Engine):
         T = np.empty((k + 1, k + 1))
         place = unvech(np.arange(rows.size))
         NN = N_gram[place[:, :, None, None], place[None, None]]  # Σ N_ab N_cd
-        T[:k, :k] = np.einsum("abcd,jbc,lda->jl", NN, moved, moved, optimize=True)
-        trace = np.append(np.einsum("ab,jab->j", unvech(N_sum), moved), float(self.n))
+        half = np.tensordot(NN, moved, axes=([3, 0], [1, 2]))  # (b, c, l)
+        T[:k, :k] = np.tensordot(moved, half, axes=([1, 2], [0, 1]))
+        trace = np.append(np.tensordot(moved, unvech(N_sum), axes=2), float(self.n))
         T[k], T[:, k] = trace, trace
         return Curvature(P, Q, T, trace, cross, self.T, self.n), found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmframe.covariance.domain import Array, unvech, vech_indices
+from mmframe.covariance.domain import Array, unvech, vech_basis, vech_indices
 
 UNROLL_TO = 6
 
@@ -29,20 +29,14 @@ def full(stack: Array) -> Array:
 def congruence(root: Array) -> Array:
     """The matrix that maps vech(W) to vech(root' W root): (t, t)."""
     rows, cols = vech_indices(root.shape[0])
-    left = root[rows[None, :], rows[:, None]] * root[cols[None, :], cols[:, None]]
-    right = root[cols[None, :], rows[:, None]] * root[rows[None, :], cols[:, None]]
-    return np.where(rows[None, :] == cols[None, :], left, left + right)
+    moved = root.T @ vech_basis(root.shape[0]) @ root
+    return np.asarray(moved[:, rows, cols].T)
 
 
 def left_product(root: Array) -> Array:
     """The matrix that maps vech(W) to the entries of root' W, row by row: (q², t)."""
-    q = root.shape[0]
-    places = unvech(np.arange(q * (q + 1) // 2))
-    out = np.zeros((q, q, q * (q + 1) // 2))
-    for c in range(q):
-        for b in range(q):
-            out[:, b, places[c, b]] += root[c]
-    return out.reshape(q * q, -1)
+    moved = root.T @ vech_basis(root.shape[0])
+    return np.asarray(moved.reshape(moved.shape[0], -1).T)
 
 
 def cholesky(stack: Array, q: int) -> Array:

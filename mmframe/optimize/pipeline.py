@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from mmframe.covariance.domain import Array, Box, PositiveDefinite, vech
 from mmframe.covariance.derivative import make_phi
@@ -33,11 +33,17 @@ _ATTEMPTS = 8
 
 @frozen(eq=False)
 class Point:
-    """Natural parameters in data units (flat φ of each term, σ²), with −2 log L there."""
+    """Natural parameters in data units (flat φ of each term, σ²), with −2 log L there; and the coordinates in which it
+    was reached, so that the way there and back costs no digits and no evaluation."""
 
     flats: tuple[Array, ...]
     sigma2: float
     value: float
+    model: CovarianceModel
+    reached: Array
+
+    def theta(self, model: CovarianceModel) -> Array:
+        return self.reached if model is self.model else model.theta(self.flats, self.sigma2)
 
 
 @frozen(eq=False)
@@ -85,7 +91,7 @@ class Pipeline:
         self, engine: Engine, model: CovarianceModel, reml: bool, start: tuple[tuple[Array, ...], float]
     ) -> Found:
         """Minimise −2 log L from natural parameters in data units."""
-        return _Run(self, engine, model, reml, Counts(), []).go(*start)
+        return _Run(self, engine, model, reml).go(*start)
 
 
 @frozen(eq=False)
@@ -94,8 +100,9 @@ class _Run:
     engine: Engine
     model: CovarianceModel
     reml: bool
-    counts: Counts
-    trace: list[TraceRow]
+    counts: Counts = field(factory=Counts)
+    trace: list[TraceRow] = field(factory=list)
+    problems: list[Problem] = field(factory=list)
 
     def go(self, flats: tuple[Array, ...], sigma2: float) -> Found:
         began = time.perf_counter()
@@ -112,7 +119,7 @@ class _Run:
         point, check, extra = self._finish(point)
         point, check = self._settle(point, check)
         cover = self._cover(point)
-        theta = cover.theta(point.flats, point.sigma2)
+        theta = point.theta(cover)
         evaluation = self._problem(cover).evaluation(theta)
         if evaluation is None:
             raise FloatingPointError("the criterion is not finite at the last point")
@@ -133,7 +140,12 @@ class _Run:
         )
 
     def _problem(self, model: CovarianceModel) -> Problem:
-        return Problem(self.engine, model, self.reml, self.counts)
+        """The problem in these coordinates; one for each model, so that its last evaluations are found again."""
+        for known in self.problems:
+            if known.model is model:
+                return known
+        self.problems.append(Problem(self.engine, model, self.reml, self.counts))
+        return self.problems[-1]
 
     def _cover(self, point: Point) -> CovarianceModel:
         return self.model.cover(point.flats, point.sigma2)
@@ -143,7 +155,12 @@ class _Run:
         found = problem.evaluation(theta)
         if found is None:
             raise FloatingPointError("the criterion is not finite at the starting values")
-        return Point(model.natural(theta, found.sigma2), self._sigma2(model, theta, found), found.value)
+        return self._at(model, theta, found)
+
+    def _at(self, model: CovarianceModel, theta: Array, found: Evaluation) -> Point:
+        return Point(
+            model.natural(theta, found.sigma2), self._sigma2(model, theta, found), found.value, model, theta
+        )
 
     def _sigma2(self, model: CovarianceModel, theta: Array, found: Evaluation) -> float:
         return found.sigma2 if model.scale is RELATIVE else float(model.matrices(theta)[1] or 0.0)
@@ -153,7 +170,7 @@ class _Run:
     ) -> tuple[Point, StageOutcome]:
         """Run one stage in the given coordinates; the point never gets worse."""
         problem = self._problem(model)
-        theta = model.theta(point.flats, point.sigma2)
+        theta = point.theta(model)
         problem = problem.in_units(_units(problem, theta))
         monitor = Monitor(stage.name + suffix, lambda: self.counts.total, self.plan.budget, self.plan.on_step)
         start = theta / problem.unit
@@ -171,13 +188,11 @@ class _Run:
             self.plan.on_stage(stage.name, outcome, min(point.value, np.inf if found is None else found.value))
         if found is None or found.value > point.value:
             return point, outcome
-        inner = last * problem.unit
-        after = Point(model.natural(inner, found.sigma2), self._sigma2(model, inner, found), found.value)
-        return after, outcome
+        return self._at(model, last * problem.unit, found), outcome
 
     def _examine(self, point: Point) -> tuple[Check, CovarianceModel, Array]:
         model = self._cover(point)
-        theta = model.theta(point.flats, point.sigma2)
+        theta = point.theta(model)
         if not model.size:
             return Check(0.0, 0.0, np.inf, None), model, theta
         problem = self._problem(model)
@@ -303,7 +318,9 @@ def _units(problem: Problem, theta: Array) -> Array:
         return problem.unit
     plain = np.maximum(np.abs(theta), 1e-3)
     usable = np.abs(diagonal) * plain**2 > 1e-12
-    return np.where(usable, 1.0 / np.sqrt(np.where(usable, np.abs(diagonal), 1.0)), plain)
+    unit = np.where(usable, 1.0 / np.sqrt(np.where(usable, np.abs(diagonal), 1.0)), plain)
+    # powers of two: dividing and multiplying by them loses no digit, so a point keeps its evaluation
+    return np.asarray(2.0 ** np.round(np.log2(unit)))
 
 
 def _sentence(name: str, outcome: StageOutcome) -> str:
