@@ -43,23 +43,25 @@ def fit(
 
     Raises SpecError (what was asked), DataError (what was given), EngineRefusedError (what cannot be computed).
     """
-    builder = (
-        ModelBuilder()
-        .transforms(transforms)
-        .fixed(formula)
-        .residual(residual)
-        .variance(variance)
-        .weights(weights)
-        .offset(offset)
-        .criterion("reml" if reml else "ml")
-        .parameterization(parameterization)
-        .start(start)
-        .fix(fix)
-        .relationship(relationship)
-        .engine(engine)
-        .categorical(categorical)
-        .missing(missing)
-    )
+    builder = ModelBuilder()
+    if transforms is not None:  # before the formula, which may call them
+        builder = builder.transforms(transforms)
+    builder = builder.fixed(formula).criterion("reml" if reml else "ml").missing(missing)
+    given = {
+        "residual": residual,
+        "variance": variance,
+        "weights": weights,
+        "offset": offset,
+        "parameterization": parameterization,
+        "start": start,
+        "fix": fix,
+        "relationship": relationship,
+        "engine": engine,
+        "categorical": categorical,
+    }
+    for name, value in given.items():
+        if value is not None:
+            builder = getattr(builder, name)(value)
     if stages is not None:
         if isinstance(stages, str):
             raise SpecError(Issue("stages", repr(stages), f"a list of stages, such as [{stages!r}]"))

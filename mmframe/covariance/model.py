@@ -160,7 +160,9 @@ class BoundTerm:
 
     def tangents(self, theta: Array) -> Array:
         """∂Σ/∂θ: (size, q, q)."""
-        return np.asarray(np.tensordot(self._inner_jacobian(theta).T, self._outer(theta), axes=1))
+        outer = self._outer(theta)
+        flat = self._inner_jacobian(theta).T @ outer.reshape(outer.shape[0], -1)
+        return np.asarray(flat.reshape(-1, *outer.shape[1:]))
 
     def pull(self, theta: Array, score: Array) -> Array:
         """∂/∂θ of the sum of score * Σ(θ): (size,)."""

@@ -44,16 +44,19 @@ def assemble(spec: ModelSpec, data: Any, index_kinds: tuple[IndexKind, ...]) -> 
         for name, levels in spec.categorical.items():
             frame[name] = as_categories(frame[name], levels, name)
             categorical[name] = list(frame[name].cat.categories)
-    formulas = {_RESPONSE: f"0 + {response}", _FIXED: right}
+    formulas = {_FIXED: right}
+    plain = response.strip("`")
+    if plain not in frame.columns:
+        formulas[_RESPONSE] = f"0 + {response}"
     points: dict[int, PointSet] = {}
     for k, (term, kind, columns) in enumerate(zip(spec.random, index_kinds, bases, strict=True)):
         if kind is UNORDERED:
             formulas[f"random_{k}"] = term.basis
         else:
             points[k] = PointSet.of(columns, frame)
-    _check_numeric(response, frame)
+    _check_numeric(plain, frame)
     made = encode(formulas, frame, spec.transforms)
-    y = _response(made[_RESPONSE][0], response)
+    y = _response(made[_RESPONSE][0] if _RESPONSE in made else frame[plain].to_numpy(dtype=float)[:, None], response)
     X, fixed = made[_FIXED]
     _check_finite(X, fixed.columns, "fixed effects")
     weights, offset = _column(frame, spec.weights, "weights"), _column(frame, spec.offset, "offset")
@@ -132,7 +135,7 @@ def _complete(table: pd.DataFrame, used: list[str], missing: str) -> tuple[pd.Da
         column = table[name]
         if column.dtype.kind in "iub":
             continue
-        mask = column.isna().to_numpy()
+        mask = np.isnan(column.to_numpy()) if column.dtype == np.float64 else column.isna().to_numpy()
         if mask.any():
             counts[name] = int(mask.sum())
             holes |= mask
@@ -149,10 +152,9 @@ def _complete(table: pd.DataFrame, used: list[str], missing: str) -> tuple[pd.Da
 
 
 def _check_numeric(response: str, frame: pd.DataFrame) -> None:
-    name = response.strip("`")
-    if name in frame.columns and not pd.api.types.is_numeric_dtype(frame[name]):
-        example = frame[name].iloc[0]
-        raise DataError(f"response {name!r}: {frame[name].dtype} values such as {example!r} · allowed: numbers")
+    if response in frame.columns and not pd.api.types.is_numeric_dtype(frame[response].dtype):
+        column = frame[response]
+        raise DataError(f"response {response!r}: {column.dtype} values such as {column.iloc[0]!r} · allowed: numbers")
 
 
 def _response(matrix: Array, name: str) -> Array:

@@ -84,27 +84,27 @@ def _materializer(frame: pd.DataFrame, transforms: Mapping[str, Callable[..., An
 def encode(
     formulas: Mapping[str, str], frame: pd.DataFrame, transforms: Mapping[str, Callable[..., Any]]
 ) -> dict[str, tuple[Array, FormulaEncoding]]:
-    """Each formula's matrix (by columns) and encoding, from one pass over the data."""
+    """Each formula's matrix (by columns) and encoding, from one pass over the data; equal formulas are made once."""
+    keys = {text: f"formula_{k}" for k, text in enumerate(dict.fromkeys(formulas.values()))}
     try:
-        specs = Formula(**{key: _parsed(text) for key, text in formulas.items()})
+        specs = Formula(**{key: _parsed(text) for text, key in keys.items()})
         made = _materializer(frame, transforms).get_model_matrix(specs, output="numpy", na_action="ignore")
     except FormulaicError as problem:
         raise SpecError(Issue("formula", str(problem).splitlines()[0], "", "see the formula language in the docs")) from None
     except (TypeError, ValueError, ZeroDivisionError) as problem:
-        raise DataError(f"formula: {' ; '.join(formulas.values())!r} cannot be evaluated on the data: {problem}") from None
-    out = {}
-    for key, text in formulas.items():
-        matrix = made[key]
-        spec = matrix.model_spec
-        kinds = {name: kind.value for name, (kind, _) in spec.encoder_state.items()}
-        levels = {
-            name: list(state["categories"]) for name, (_, state) in spec.encoder_state.items() if "categories" in state
-        }
-        terms = tuple((str(term), tuple(str(c) for c in columns)) for term, _, columns in spec.structure)
-        names = tuple(str(c) for c in spec.column_names)
-        encoding = FormulaEncoding(text, names, kinds, levels, dict(spec.transform_state), terms)
-        out[key] = (np.asfortranarray(matrix, dtype=float), encoding)
-    return out
+        raise DataError(f"formula: {' ; '.join(keys)!r} cannot be evaluated on the data: {problem}") from None
+    done = {text: _encoded(text, made[key]) for text, key in keys.items()}
+    return {key: done[text] for key, text in formulas.items()}
+
+
+def _encoded(text: str, matrix: Any) -> tuple[Array, FormulaEncoding]:
+    spec = matrix.model_spec
+    kinds = {name: kind.value for name, (kind, _) in spec.encoder_state.items()}
+    levels = {name: list(state["categories"]) for name, (_, state) in spec.encoder_state.items() if "categories" in state}
+    terms = tuple((str(term), tuple(str(c) for c in columns)) for term, _, columns in spec.structure)
+    names = tuple(str(c) for c in spec.column_names)
+    encoding = FormulaEncoding(text, names, kinds, levels, dict(spec.transform_state), terms)
+    return np.asfortranarray(matrix, dtype=float), encoding
 
 
 @frozen(eq=False)

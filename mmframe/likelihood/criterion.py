@@ -55,15 +55,15 @@ def solve(
     """
     p = cross.shape[0] - 1
     nu = n - p if reml else n
-    if not (np.isfinite(logdet) and np.all(np.isfinite(cross))):
+    if not math.isfinite(logdet + float(cross.sum())):
         return None
     xvx, xvy = cross[:p, :p], cross[:p, p]
     if p:
-        root, failed = lapack.dpotrf(xvx, lower=1)
+        root, failed = lapack.dpotrf(xvx, lower=1, clean=1)
         if failed:
             return None
-        inverse = lapack.dpotri(root, lower=1)[0]
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        root_inverse = lapack.dtrtri(root, lower=1)[0]
+        inverse = root_inverse.T @ root_inverse
         logdet_xvx = 2.0 * float(np.log(root.diagonal()).sum())
         best = inverse @ xvy
         rss_best = float(cross[p, p] - xvy @ best)
@@ -82,8 +82,9 @@ def solve(
     if not s2 > 0.0:
         return None
     value = nu * (_LOG_2PI + math.log(s2)) + logdet + rss / s2
-    gamma = np.append(-used, 1.0)
-    weight = np.outer(gamma, gamma) / s2
+    gamma = np.ones(p + 1)
+    gamma[:p] = -used
+    weight = gamma[:, None] * (gamma / s2)
     if reml:
         value += logdet_xvx + logdet_basis
         weight[:p, :p] += inverse

@@ -124,13 +124,23 @@ class PooledEngine(Engine):
         return tuple(slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
 
     @cached_property
+    def _pool_of(self) -> NDArray[np.intp]:
+        """The pool of each row of A."""
+        return np.repeat(np.arange(self.W.shape[1]), np.diff(self.first))
+
+    @cached_property
+    def _basis_inverse(self) -> Array:
+        R = self.T[:-1, :-1]
+        return np.linalg.inv(R) if self.p else R
+
+    @cached_property
     def _single(self) -> bool:
         return self.A.shape[2] == self.W.shape[1]
 
     def _chunks(self, root: Array, size: int = CHUNK) -> Iterator[_Chunk]:
         q, pools = self.q, self.W.shape[1]
         gram_map, left_map = stack.congruence(root), stack.left_product(root)
-        diagonal = np.array([stack.vech_place(a, a) for a in range(q)])
+        diagonal = stack.diagonal_places(q)
         for lo in range(0, pools, size):
             hi = min(lo + size, pools)
             W, count = self.W[:, lo:hi], self.count[lo:hi]
@@ -145,7 +155,7 @@ class PooledEngine(Engine):
             B = (root.T @ A.reshape(q, -1)).reshape(A.shape)
             member = None
             if not self._single:
-                member = np.repeat(np.arange(hi - lo), np.diff(self.first[lo : hi + 1]))
+                member = self._pool_of[start:stop] - lo
                 L, U = L[:, :, member], U[:, :, member]
             B = stack.solve_lower(L, B)
             yield _Chunk(logdet, N, count, stack.minus_product(A, U, B), B, member)
@@ -165,9 +175,7 @@ class PooledEngine(Engine):
         return np.asarray(self.T[:-1, :-1] @ (beta - self.beta0) - self.T[:-1, -1])
 
     def _from_basis(self, beta: Array) -> Array:
-        if not self.p:
-            return beta
-        return np.asarray(self.beta0 + np.linalg.solve(self.T[:-1, :-1], self.T[:-1, -1] + beta))
+        return np.asarray(self.beta0 + self._basis_inverse @ (self.T[:-1, -1] + beta))
 
     def _solve(
         self, cross: Array, logdet: float, reml: bool, sigma2: float | None, beta: Array | None
@@ -196,8 +204,8 @@ class PooledEngine(Engine):
         N_sum, H_gram = np.zeros(self.W.shape[0]), np.zeros((q * r, q * r))
         for chunk in self._chunks(self._root(G)):
             logdet += chunk.logdet
-            flat = np.ascontiguousarray(chunk.B.transpose(1, 0, 2)).reshape(r, -1)
-            cross -= flat @ flat.T
+            along = np.ascontiguousarray(chunk.B.transpose(1, 0, 2)).reshape(r, -1)
+            cross -= along @ along.T
             if score:
                 N_sum += chunk.N @ chunk.count
                 H = chunk.H.reshape(q * r, -1)
@@ -207,10 +215,9 @@ class PooledEngine(Engine):
             return None
         scores: tuple[Array, ...] = ()
         if score:
-            S = unvech(N_sum) - np.tensordot(H_gram.reshape(q, r, q, r), found.weight, axes=([1, 3], [0, 1]))
+            S = unvech(N_sum) - (_by_entries(H_gram, q, r) @ found.weight.ravel()).reshape(q, q)
             scores = tuple(S[b, b] for b in self._blocks)
-        R = self.T[:-1, :-1]
-        back = np.linalg.inv(R) if self.p else R
+        back = self._basis_inverse
         return Evaluation(
             found.value,
             self._from_basis(found.beta),
@@ -218,7 +225,7 @@ class PooledEngine(Engine):
             found.sigma2 * back @ found.xvx_inverse @ back.T,
             scores,
             found.sigma2_score,
-            R.T @ found.beta_score,
+            self.T[:-1, :-1].T @ found.beta_score,
         )
 
     def curvature(
@@ -242,8 +249,8 @@ class PooledEngine(Engine):
         size = max(64, min(CHUNK, _ENTRIES // max(1, k * q * r)))
         for chunk in self._chunks(self._root(G), size):
             logdet += chunk.logdet
-            flat = np.ascontiguousarray(chunk.B.transpose(1, 0, 2)).reshape(r, -1)
-            cross -= flat @ flat.T
+            along = np.ascontiguousarray(chunk.B.transpose(1, 0, 2)).reshape(r, -1)
+            cross -= along @ along.T
             N_sum += chunk.N @ chunk.count
             N_gram += (chunk.N * chunk.count) @ chunk.N.T
             H = chunk.H.reshape(q * r, -1)
@@ -257,18 +264,17 @@ class PooledEngine(Engine):
         if found is None:
             return None
         P = np.empty((k + 1, r, r))
-        P[:k] = np.tensordot(moved, H_gram.reshape(q, r, q, r), axes=([1, 2], [0, 2]))
+        flat = moved.reshape(k, q * q)
+        P[:k] = (flat @ _by_entries(H_gram, q, r)).reshape(k, r, r)
         P[k] = cross
         Q = np.empty((k + 1, k + 1, r, r))
         Q[:k, :k] = Q_inner.reshape(k, r, k, r).transpose(0, 2, 1, 3)
         Q[:k, k] = P[:k]
         Q[k] = P
         T = np.empty((k + 1, k + 1))
-        place = unvech(np.arange(rows.size))
-        NN = N_gram[place[:, :, None, None], place[None, None]]  # Σ N_ab N_cd
-        half = np.tensordot(NN, moved, axes=([3, 0], [1, 2]))  # (b, c, l)
-        T[:k, :k] = np.tensordot(moved, half, axes=([1, 2], [0, 1]))
-        trace = np.append(np.tensordot(moved, unvech(N_sum), axes=2), float(self.n))
+        NN = stack.full(stack.full(N_gram).transpose(2, 0, 1)).transpose(2, 3, 0, 1)  # Σ N_ab N_cd
+        T[:k, :k] = flat @ NN.transpose(1, 2, 3, 0).reshape(q * q, q * q) @ flat.T
+        trace = np.append(flat @ unvech(N_sum).ravel(), float(self.n))
         T[k], T[:, k] = trace, trace
         return Curvature(P, Q, T, trace, cross, self.T, self.n), found
 
@@ -278,8 +284,7 @@ class PooledEngine(Engine):
 
     @cached_property
     def unit_scales(self) -> tuple[Array, ...]:  # type: ignore[override]
-        diagonal = np.array([stack.vech_place(a, a) for a in range(self.q)])
-        scale = np.sqrt(self.W[diagonal] @ self.count / self.n)
+        scale = np.sqrt(self.W[stack.diagonal_places(self.q)] @ self.count / self.n)
         return tuple(scale[b] for b in self._blocks)
 
     @classmethod
@@ -300,6 +305,11 @@ class PooledEngine(Engine):
             cov[lo:hi] = G_all - G_all @ N @ G_all
             shift[lo:hi] = G_all @ np.moveaxis(chunk.H[:, :p], -1, 0) @ engine.T[:-1, :-1]
         return (Effects(b.T, cov, shift),)
+
+
+def _by_entries(gram: Array, q: int, r: int) -> Array:
+    """Σ H_ax H_by, (q r, q r), with the entries (a, b) as rows: (q², r²)."""
+    return gram.reshape(q, r, q, r).transpose(0, 2, 1, 3).reshape(q * q, r * r)
 
 
 def _pool(W: Array, A: Array) -> tuple[Array, Array, Array, NDArray[np.intp]]:

@@ -2,16 +2,25 @@
 
 A stack of n symmetric (q, q) matrices is held by its lower triangles, (q(q+1)/2, n), in the order of `vech`; a stack of
 n factors as (q, q, n). Up to q = 6 the algebra is unrolled over entries, each step one operation on a vector of n
-groups; beyond that batched LAPACK is faster.
+groups; beyond that, and for a handful of groups, batched LAPACK is faster.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+from numpy.typing import NDArray
 
 from mmframe.covariance.domain import Array, unvech, vech_basis, vech_indices
 
 UNROLL_TO = 6
+_FEW = 64
+
+
+def unrolled(q: int, n: int) -> bool:
+    """Whether entries of n groups are worked one by one; else matrices go to LAPACK in a batch."""
+    return q <= UNROLL_TO and n >= _FEW
 
 
 def vech_place(a: int, b: int) -> int:
@@ -22,8 +31,20 @@ def vech_place(a: int, b: int) -> int:
 def full(stack: Array) -> Array:
     """(q(q+1)/2, n) -> (q, q, n)."""
     t = stack.shape[0]
-    places = unvech(np.arange(t))
-    return np.asarray(stack[places])
+    return np.asarray(stack[_full_places(t)])
+
+
+@lru_cache(maxsize=64)
+def _full_places(t: int) -> NDArray[np.intp]:
+    places = np.asarray(unvech(np.arange(t)))
+    places.setflags(write=False)
+    return places
+
+
+@lru_cache(maxsize=64)
+def diagonal_places(q: int) -> NDArray[np.intp]:
+    """The places of the diagonal entries in vech."""
+    return np.array([vech_place(a, a) for a in range(q)], dtype=np.intp)
 
 
 def congruence(root: Array) -> Array:
@@ -42,7 +63,7 @@ def left_product(root: Array) -> Array:
 def cholesky(stack: Array, q: int) -> Array:
     """Lower factors (q, q, n) of positive definite matrices given by their lower triangles."""
     n = stack.shape[1]
-    if q > UNROLL_TO:
+    if not unrolled(q, n):
         matrices = np.moveaxis(full(stack), -1, 0)
         return np.ascontiguousarray(np.moveaxis(np.linalg.cholesky(matrices), 0, -1))
     L = np.zeros((q, q, n))
@@ -62,7 +83,7 @@ def cholesky(stack: Array, q: int) -> Array:
 def log_determinant(L: Array) -> Array:
     """log of the determinant of LL' for each group: (n,)."""
     q = L.shape[0]
-    if q <= UNROLL_TO:
+    if unrolled(q, L.shape[2]):
         product = L[0, 0].copy()
         for j in range(1, q):
             product *= L[j, j]
@@ -74,7 +95,7 @@ def log_determinant(L: Array) -> Array:
 def solve_lower(L: Array, B: Array) -> Array:
     """L⁻¹B for each group, in place of B: L (q, q, n), B (q, r, n)."""
     q = L.shape[0]
-    if q > UNROLL_TO:
+    if not unrolled(q, L.shape[2]):
         solved = np.linalg.solve(np.moveaxis(L, -1, 0), np.moveaxis(B, -1, 0))
         return np.ascontiguousarray(np.moveaxis(solved, 0, -1))
     for i in range(q):
@@ -87,7 +108,7 @@ def solve_lower(L: Array, B: Array) -> Array:
 def minus_gram(stack: Array, U: Array) -> Array:
     """W − U'U by lower triangles: stack (t, n), U (q, q, n) -> (t, n)."""
     q = U.shape[0]
-    if q > UNROLL_TO:
+    if not unrolled(q, U.shape[2]):
         batch = np.moveaxis(U, -1, 0)
         product = np.moveaxis(np.swapaxes(batch, 1, 2) @ batch, 0, -1)
         rows, cols = vech_indices(q)
@@ -104,7 +125,7 @@ def minus_gram(stack: Array, U: Array) -> Array:
 def minus_product(A: Array, U: Array, B: Array) -> Array:
     """A − U'B for each group: A (q, r, n), U (q, q, n), B (q, r, n) -> (q, r, n)."""
     q = U.shape[0]
-    if q > UNROLL_TO:
+    if not unrolled(q, U.shape[2]):
         product = np.swapaxes(np.moveaxis(U, -1, 0), 1, 2) @ np.moveaxis(B, -1, 0)
         return np.asarray(A - np.moveaxis(product, 0, -1))
     out = A.copy()

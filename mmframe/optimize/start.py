@@ -48,8 +48,9 @@ def moments(engine: Engine, widths: tuple[int, ...]) -> tuple[tuple[Array, ...],
             _inside(g + np.tensordot(solution[: total] / sigma2, t, axes=1), u)
             for g, t, u in zip(relative, tangents, units, strict=True)
         )
-    final = engine.evaluate(relative, reml=True, score=False)
-    sigma2 = final.sigma2 if final is not None else max(sigma2, 1e-300)
+    if not sigma2 > 0.0:
+        final = engine.evaluate(relative, reml=True, score=False)
+        sigma2 = final.sigma2 if final is not None else 1.0
     return tuple(g * sigma2 for g in relative), sigma2
 
 

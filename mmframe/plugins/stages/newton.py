@@ -28,7 +28,7 @@ class Newton(OptimizerStage):
     def run(self, problem: Problem, theta: Any, monitor: Monitor) -> StageOutcome:
         value, gradient = problem.gradient(theta)
         radius = 10.0
-        rounding = 1e-13 * max(1.0, abs(value))
+        rounding = 1e-15 * max(1.0, abs(value))
         for _ in range(self.max_iterations):
             hessian = problem.hessian(theta)
             if not np.all(np.isfinite(hessian)):
@@ -38,10 +38,11 @@ class Newton(OptimizerStage):
             while True:
                 step, predicted = trust_region_step(values, along, radius)
                 if predicted <= self.tolerance:
-                    last = theta + vectors @ step
-                    last_value, last_gradient = problem.gradient(last)
-                    if last_value <= value + rounding:
-                        theta, value, gradient = last, last_value, last_gradient
+                    if predicted > rounding:  # below it there is nothing left to gain
+                        last = theta + vectors @ step
+                        last_value, last_gradient = problem.gradient(last)
+                        if last_value <= value + rounding:
+                            theta, value, gradient = last, last_value, last_gradient
                     monitor.step(theta, value, float(np.max(np.abs(gradient), initial=0.0)))
                     if values[0] < -1e-6 * max(1.0, values[-1]) and predicted <= 0.0:
                         return StageOutcome(theta, StopReason.NO_PROGRESS, "stopped at a saddle")
