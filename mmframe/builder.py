@@ -192,7 +192,7 @@ class Model:
         def stage_finished(name: str, outcome: Any, value: float) -> None:
             self.registry.notify("mmframe_stage_finished", name=name, outcome=outcome, value=value)
 
-        start = self.start or starting_point(self.engine, self.covariance)
+        start = self.start or starting_point(self.engine, self.covariance, reml=self.spec.reml)
         start = self._held(start)
         return Pipeline(self.stages, on_step=on_step, on_stage=stage_finished).run(
             self.engine, self.covariance, self.spec.reml, start

@@ -50,8 +50,9 @@ def sums(curvature: Curvature, solution: Solution, *, reml: bool) -> Sums:
         quadratics = quadratics - into_x @ inverse @ into_x.T
         if reml:
             weighted = inverse @ curvature.P[:, :p, :p]  # (k+1, p, p)
-            once = np.tensordot(curvature.Q[:, :, :p, :p], inverse, axes=2)
-            twice = np.tensordot(weighted, weighted, axes=([1, 2], [2, 1]))
+            k = len(linear)
+            once = curvature.Q[:, :, :p, :p].reshape(k, k, p * p) @ inverse.ravel()
+            twice = weighted.reshape(k, -1) @ weighted.transpose(0, 2, 1).reshape(k, -1).T
             traces = traces - 2 * once + twice
     return Sums(traces, 0.5 * (quadratics + quadratics.T), linear)
 

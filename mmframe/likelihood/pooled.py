@@ -316,10 +316,9 @@ def _pool(W: Array, A: Array) -> tuple[Array, Array, Array, NDArray[np.intp]]:
     """Collect groups of equal W: (W, count, A, first)."""
     q, r, m = A.shape
     # One number a group stands for its W; equal W give equal numbers, and the check below catches a coincidence.
-    weights = np.random.default_rng(1).uniform(0.5, 1.5, size=W.shape[0])
     key = np.zeros(m)
-    for weight, row in zip(weights, W, strict=True):
-        key += weight * row
+    for k, row in enumerate(W):
+        key += row * (1.0 + (k * 0.6180339887498949) % 1.0)
     member, distinct = pd.factorize(key)
     pools = len(distinct)
     if pools == m:
