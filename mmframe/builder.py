@@ -334,19 +334,13 @@ def build(spec: ModelSpec, data: Any, registry: Registry | None = None) -> Model
     if report.SIGMA not in spec.fix:
         check_identifiable(design, resolved.structures)
     engine = choose_engine(design, resolved.engines).reduce(design)
-    covariance = bind_covariance(spec, design, resolved)
-    _check_not_perfect(design)
-    return Model(spec, design, engine, covariance, resolved.stages, registry)
-
-
-def _check_not_perfect(design: Design) -> None:
-    Q, _ = design.orthonormal_X
-    y = design.weighted(design.y)
-    rest = y - Q @ (Q.T @ y)
-    if float(rest @ rest) <= 1e-28 * float(y @ y):
+    if engine.residual_square <= 1e-28 * float(design.weighted(design.y) @ design.weighted(design.y)):
         raise DataError(
-            f"response {design.response!r}: the fixed effects explain it without any residual · take out the column that copies it"
+            f"response {design.response!r}: the fixed effects explain it without any residual"
+            " · take out the column that copies it"
         )
+    covariance = bind_covariance(spec, design, resolved)
+    return Model(spec, design, engine, covariance, resolved.stages, registry)
 
 
 def as_choice(value: Any, where: str) -> Any:

@@ -81,7 +81,7 @@ def assemble(spec: ModelSpec, data: Any, index_kinds: tuple[IndexKind, ...]) -> 
         _check_finite(Z, labels, f"term {term.label!r}")
         terms.append(DesignTerm(term.label, places[k], Z, labels, at))
         encodings.append(TermEncoding(term.group, basis))
-    X, kept, dropped = _full_rank(X, fixed.columns, weights)
+    X, kept, dropped, orthonormal_X = _full_rank(X, fixed.columns, weights)
     encoding = Encoding(
         fixed,
         tuple(kept),
@@ -106,6 +106,7 @@ def assemble(spec: ModelSpec, data: Any, index_kinds: tuple[IndexKind, ...]) -> 
         rows,
         n_missing,
         encoding,
+        orthonormal_X,
     )
 
 
@@ -212,13 +213,19 @@ def _groupings(terms: tuple[TermSpec, ...], frame: pd.DataFrame) -> tuple[tuple[
     return tuple(groupings), places
 
 
-def _full_rank(X: Array, columns: tuple[str, ...], weights: Array | None) -> tuple[Array, list[int], tuple[str, ...]]:
-    """X without columns that depend on earlier ones (lme4's behaviour), and the names of those."""
-    R = orthonormal(X if weights is None else X * np.sqrt(weights)[:, None])[1] if X.shape[1] else X
-    kept = independent_columns(R) if X.shape[1] else []
+def _full_rank(
+    X: Array, columns: tuple[str, ...], weights: Array | None
+) -> tuple[Array, list[int], tuple[str, ...], tuple[Array, Array]]:
+    """X without columns that depend on earlier ones (lme4's behaviour), the names of those, and Q and R of √w X."""
+    root = None if weights is None else np.sqrt(weights)[:, None]
+
+    def weighted(matrix: Array) -> Array:
+        return matrix if root is None else matrix * root
+
+    basis = orthonormal(weighted(X))
+    kept = independent_columns(basis[1])
     if len(kept) == X.shape[1]:
-        return X, kept, ()
+        return X, kept, (), basis
     dropped = tuple(name for j, name in enumerate(columns) if j not in kept)
-    return np.asfortranarray(X[:, kept]), kept, dropped
-
-
+    X = np.asfortranarray(X[:, kept])
+    return X, kept, dropped, orthonormal(weighted(X))

@@ -68,6 +68,7 @@ class Design:
     rows: NDArray[np.intp]
     n_missing: int = 0
     encoding: Any = None  # what prediction needs to encode new data the same way (design/encoding.py)
+    basis: tuple[Array, Array] | None = None  # Q and R of √w X, where they are known
 
     @property
     def n(self) -> int:
@@ -94,6 +95,8 @@ class Design:
     @cached_property
     def orthonormal_X(self) -> tuple[Array, Array]:
         """Q (n, r) and R (r, p) with QR = √w X."""
+        if self.basis is not None:
+            return self.basis
         return orthonormal(self.weighted(self.X))
 
     def take(self, rows: Any) -> Design:
@@ -111,6 +114,7 @@ class Design:
             offset=None if self.offset is None else self.offset[pick],
             index=self.index[pick],
             rows=self.rows[pick],
+            basis=None,
         )
 
     def with_response(self, y: Array) -> Design:

@@ -19,11 +19,15 @@ def factorize(column: pd.Series) -> tuple[NDArray[np.intp], pd.Index]:
         # rows sorted by an integer label: levels are where it steps
         steps = np.concatenate([[True], values[1:] != values[:-1]])
         return np.cumsum(steps) - 1, pd.Index(values[steps])
+    codes, levels = pd.factorize(column.array if values.dtype.kind == "O" else values)
+    labels = np.asarray(levels, dtype=object) if values.dtype.kind == "O" else np.asarray(levels)
     try:
-        codes, levels = pd.factorize(column, sort=True)
-    except TypeError:  # labels of kinds that do not compare
-        codes, levels = pd.factorize(column, sort=False)
-    return codes.astype(np.intp), pd.Index(levels)
+        order = np.argsort(labels, kind="stable")
+    except TypeError:  # labels of kinds that do not compare stay in the order in which they come
+        return codes.astype(np.intp), pd.Index(levels)
+    rank = np.empty(order.size, dtype=np.intp)
+    rank[order] = np.arange(order.size)
+    return rank[codes], pd.Index(labels[order])
 
 
 def make_grouping(columns: tuple[str, ...], frame: pd.DataFrame) -> Grouping:

@@ -48,6 +48,8 @@ def independent_columns(R: Array) -> list[int]:
     is outside the span of those kept so far. The loop is over columns.
     """
     lengths = np.sqrt(np.sum(R**2, axis=0))
+    if R.shape[0] == R.shape[1] and np.all(np.abs(np.diag(R)) > RANK_TOLERANCE * lengths):
+        return list(range(R.shape[1]))  # the diagonal is what each column adds to the ones before it
     kept: list[int] = []
     basis = np.zeros((R.shape[0], 0))
     for j in range(R.shape[1]):

@@ -77,8 +77,9 @@ class DenseEngine(Engine):
         beta: Array | None = None,
     ) -> Evaluation | None:
         inverse, Y, found = self._solve(G, reml, sigma2, beta)
-        if found is None:
-            return None
+        return None if found is None else self._evaluation(inverse, Y, found, score)
+
+    def _evaluation(self, inverse: Array, Y: Array, found: Solution, score: bool) -> Evaluation:
         whole = inverse - inverse @ Y @ found.weight @ Y.T @ inverse
         scores = tuple(Z.T @ (same * whole) @ Z for Z, same in zip(self.Z, self.same, strict=True)) if score else ()
         return Evaluation(
@@ -99,7 +100,7 @@ class DenseEngine(Engine):
         reml: bool,
         sigma2: float | None = None,
         beta: Array | None = None,
-    ) -> tuple[Curvature, Solution] | None:
+    ) -> tuple[Curvature, Evaluation] | None:
         inverse, Y, found = self._solve(G, reml, sigma2, beta)
         if found is None:
             return None
@@ -116,7 +117,14 @@ class DenseEngine(Engine):
         Q = np.einsum("jnx,nm,lmy->jlxy", half, inverse, half)
         T = np.einsum("jnm,lmn->jl", left, left)
         trace = np.einsum("jnn->j", left)
-        return Curvature(P, Q, T, trace, Y.T @ white, np.eye(Y.shape[1]), self.y.size), found
+        curvature = Curvature(P, Q, T, trace, Y.T @ white, np.eye(Y.shape[1]), self.y.size, found)
+        return curvature, self._evaluation(inverse, Y, found, True)
+
+    @property
+    def residual_square(self) -> float:
+        if not self.X.shape[1]:
+            return float(self.y @ self.y)
+        return float(np.sum((self.y - self.X @ np.linalg.lstsq(self.X, self.y, rcond=None)[0]) ** 2))
 
     @property
     def levels_per_term(self) -> tuple[int, ...]:

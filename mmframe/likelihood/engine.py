@@ -12,7 +12,6 @@ from mmframe.likelihood.evaluation import Curvature, Evaluation
 
 if TYPE_CHECKING:
     from mmframe.design.design import Design
-    from mmframe.likelihood.criterion import Solution
 
 
 @frozen(eq=False)
@@ -67,8 +66,13 @@ class Engine(ABC):
         reml: bool,
         sigma2: float | None = None,
         beta: Array | None = None,
-    ) -> tuple[Curvature, Solution] | None:
-        """P, Q and T along k tangents, given as one array (k, q_k, q_k) a term, and the solution at the point."""
+    ) -> tuple[Curvature, Evaluation] | None:
+        """P, Q and T along k tangents, given as one array (k, q_k, q_k) a term, and the evaluation with its scores."""
+
+    @property
+    @abstractmethod
+    def residual_square(self) -> float:
+        """The (weighted) sum of squares that ordinary least squares leaves."""
 
     @property
     @abstractmethod

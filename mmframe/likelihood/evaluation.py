@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from mmframe.covariance.domain import Array
+from mmframe.likelihood.criterion import Solution
 
 
 @frozen(eq=False)
@@ -33,6 +34,7 @@ class Curvature:
     With V relative to σ² and Y = [X y] in the engine's basis (`basis` T: data columns [X, y − Xβ₀] = Y T):
     P (k+1, p+1, p+1) = Y'V⁻¹V_jV⁻¹Y;  Q (k+1, k+1, p+1, p+1) = Y'V⁻¹V_jV⁻¹V_lV⁻¹Y;
     T (k+1, k+1) = tr V⁻¹V_jV⁻¹V_l;  trace (k+1,) = tr V⁻¹V_j;  cross (p+1, p+1) = Y'V⁻¹Y;  n rows.
+    solution: the generalised least squares solution in that basis.
     """
 
     P: Array
@@ -42,3 +44,4 @@ class Curvature:
     cross: Array
     basis: Array
     n: int
+    solution: Solution

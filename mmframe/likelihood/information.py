@@ -37,9 +37,9 @@ class Sums:
     linear: Array
 
 
-def sums(curvature: Curvature, solution: Solution, *, reml: bool) -> Sums:
+def sums(curvature: Curvature, *, reml: bool) -> Sums:
     """Contract P, Q and T with γ and (X'V⁻¹X)⁻¹."""
-    p = curvature.cross.shape[0] - 1
+    p, solution = curvature.cross.shape[0] - 1, curvature.solution
     gamma, inverse = solution.gamma, solution.xvx_inverse
     along = curvature.P @ gamma  # (k+1, p+1)
     linear = along @ gamma

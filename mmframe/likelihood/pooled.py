@@ -53,7 +53,8 @@ class PooledEngine(Engine):
     """Statistics of one grouping factor, pooled.
 
     W (q(q+1)/2, pools); count (pools,) groups in each; A (q, p+1, k) rows of all pools, in the order of pools;
-    first (pools+1,): where the rows of each pool start; T (p+1, p+1) and beta0: the basis; widths: q_k of each term.
+    first (pools+1,): where the rows of each pool start; T (p+1, p+1) and beta0: the basis; rest: the square of the residual
+    of ordinary least squares; widths: q_k of each term.
     """
 
     name: ClassVar[str] = "pooled"
@@ -64,7 +65,7 @@ class PooledEngine(Engine):
     first: NDArray[np.intp]
     T: Array
     beta0: Array
-    residual_square: float
+    rest: float
     n: int
     log_weights: float
     widths: tuple[int, ...]
@@ -166,7 +167,7 @@ class PooledEngine(Engine):
 
     def _start(self) -> Array:
         cross = np.eye(self.p + 1)
-        cross[self.p, self.p] = self.residual_square
+        cross[self.p, self.p] = self.rest
         return cross
 
     def _to_basis(self, beta: Array | None) -> Array | None:
@@ -213,6 +214,10 @@ class PooledEngine(Engine):
         found = self._solve(cross, logdet, reml, sigma2, beta)
         if found is None:
             return None
+        return self._evaluation(found, N_sum, H_gram, score)
+
+    def _evaluation(self, found: Solution, N_sum: Array, H_gram: Array, score: bool) -> Evaluation:
+        q, r = self.q, self.p + 1
         scores: tuple[Array, ...] = ()
         if score:
             S = unvech(N_sum) - (_by_entries(H_gram, q, r) @ found.weight.ravel()).reshape(q, q)
@@ -236,7 +241,7 @@ class PooledEngine(Engine):
         reml: bool,
         sigma2: float | None = None,
         beta: Array | None = None,
-    ) -> tuple[Curvature, Solution] | None:
+    ) -> tuple[Curvature, Evaluation] | None:
         q, r, k = self.q, self.p + 1, tangents[0].shape[0]
         moved = np.zeros((k, q, q))
         for block, dG in zip(self._blocks, tangents, strict=True):
@@ -276,7 +281,12 @@ class PooledEngine(Engine):
         T[:k, :k] = flat @ NN.transpose(1, 2, 3, 0).reshape(q * q, q * q) @ flat.T
         trace = np.append(flat @ unvech(N_sum).ravel(), float(self.n))
         T[k], T[:, k] = trace, trace
-        return Curvature(P, Q, T, trace, cross, self.T, self.n), found
+        curvature = Curvature(P, Q, T, trace, cross, self.T, self.n, found)
+        return curvature, self._evaluation(found, N_sum, H_gram, True)
+
+    @property
+    def residual_square(self) -> float:
+        return self.rest
 
     @property
     def levels_per_term(self) -> tuple[int, ...]:

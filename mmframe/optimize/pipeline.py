@@ -152,6 +152,8 @@ class _Run:
 
     def _point(self, model: CovarianceModel, theta: Array) -> Point:
         problem = self._problem(model)
+        if model.size:
+            problem.hessian(theta)  # wanted here in any case, and its pass gives the evaluation as well
         found = problem.evaluation(theta)
         if found is None:
             raise FloatingPointError("the criterion is not finite at the starting values")
@@ -199,8 +201,8 @@ class _Run:
         unit = _units(problem, theta)
         problem = problem.in_units(unit)
         scaled = theta / unit
-        _, gradient = problem.gradient(scaled)
         hessian = problem.hessian(scaled)
+        _, gradient = problem.gradient(scaled)
         if not np.all(np.isfinite(hessian)):
             return Check(np.inf, np.inf, np.nan, None), model, theta
         values, vectors = np.linalg.eigh(hessian)

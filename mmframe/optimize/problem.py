@@ -122,25 +122,32 @@ class Problem:
         inner = np.asarray(theta, dtype=float) * self.unit
         key = inner.tobytes()
         if self._memory.hessian_key != key or self._memory.hessian is None:
-            self._memory.hessian = self._hessian(theta, inner)
+            self._memory.hessian = self._hessian(inner)
             self._memory.hessian_key = key
         return np.asarray(self._memory.hessian * np.outer(self.unit, self.unit))
 
-    def _hessian(self, theta: Array, inner: Array) -> Array:
-        nothing = np.full((self.size, self.size), np.nan)
-        found = self._evaluate(theta, True)
-        if found is None:
-            return nothing
+    def _hessian(self, inner: Array) -> Array:
+        """By one pass of the engine, which gives the evaluation as well."""
+        memory = self._memory
+        found: Evaluation | None = None
+        hessian = np.full((self.size, self.size), np.nan)
         self.counts.hessians += 1
-        G, sigma2 = self.model.matrices(inner)
-        tangents, dsigma2 = self.model.tangents(inner)
-        answer = self.engine.curvature(G, tangents, reml=self.reml, sigma2=sigma2)
-        if answer is None:
-            return nothing
-        curvature, solution = answer
-        contracted = sums(curvature, solution, reml=self.reml)
-        inside = second_derivatives(contracted, solution, dsigma2, profiled=sigma2 is None)
-        return inside + self.model.second(inner, found.score, found.sigma2_score)
+        if np.all(np.isfinite(inner)):
+            try:
+                with np.errstate(all="ignore"):
+                    G, sigma2 = self.model.matrices(inner)
+                    tangents, dsigma2 = self.model.tangents(inner)
+                    answer = self.engine.curvature(G, tangents, reml=self.reml, sigma2=sigma2)
+                if answer is not None and np.isfinite(answer[1].value):
+                    curvature, found = answer
+                    inside = second_derivatives(
+                        sums(curvature, reml=self.reml), curvature.solution, dsigma2, profiled=sigma2 is None
+                    )
+                    hessian = inside + self.model.second(inner, found.score, found.sigma2_score)
+            except (OutsideDomainError, np.linalg.LinAlgError):
+                found = None
+        memory.key, memory.evaluation = inner.tobytes(), found
+        return hessian
 
     def em_update(self, theta: Array) -> Array:
         """One step of EM (ECME: σ² at its optimum for the relative G): G ← G − G S G / m, projected, back to θ.

@@ -38,7 +38,7 @@ def moments(engine: Engine, widths: tuple[int, ...], *, reml: bool) -> tuple[tup
         answer = engine.curvature(relative, tuple(tangents), reml=reml)
         if answer is None:
             break
-        found = sums(answer[0], answer[1], reml=reml)
+        found = sums(answer[0], reml=reml)
         # unknowns: entries of G beyond the current shape, and the multiple of V₀ itself (the last tangent)
         solution = np.linalg.lstsq(found.traces, found.linear, rcond=1e-10)[0]
         sigma2 = float(solution[-1])

@@ -26,11 +26,11 @@ class Newton(OptimizerStage):
     tolerance: float = 1e-8
 
     def run(self, problem: Problem, theta: Any, monitor: Monitor) -> StageOutcome:
+        hessian = problem.hessian(theta)  # first: its pass over the groups gives value and gradient as well
         value, gradient = problem.gradient(theta)
         radius = 10.0
         rounding = 1e-15 * max(1.0, abs(value))
         for _ in range(self.max_iterations):
-            hessian = problem.hessian(theta)
             if not np.all(np.isfinite(hessian)):
                 return StageOutcome(theta, StopReason.NO_PROGRESS, "the Hessian is not finite")
             values, vectors = np.linalg.eigh(hessian)
@@ -40,6 +40,7 @@ class Newton(OptimizerStage):
                 if predicted <= self.tolerance:
                     if predicted > rounding:  # below it there is nothing left to gain
                         last = theta + vectors @ step
+                        problem.hessian(last)  # the pipeline looks at it there
                         last_value, last_gradient = problem.gradient(last)
                         if last_value <= value + rounding:
                             theta, value, gradient = last, last_value, last_gradient
@@ -48,6 +49,7 @@ class Newton(OptimizerStage):
                         return StageOutcome(theta, StopReason.NO_PROGRESS, "stopped at a saddle")
                     return StageOutcome(theta, StopReason.CONVERGED)
                 trial = theta + vectors @ step
+                trial_hessian = problem.hessian(trial)
                 trial_value, trial_gradient = problem.gradient(trial)
                 gain = value - trial_value
                 ratio = gain / predicted if np.isfinite(trial_value) else -1.0
@@ -60,7 +62,7 @@ class Newton(OptimizerStage):
                     break
                 if radius < 1e-10:
                     return StageOutcome(theta, StopReason.NO_PROGRESS, "no step lowers the criterion")
-            theta, value, gradient = trial, trial_value, trial_gradient
+            theta, value, gradient, hessian = trial, trial_value, trial_gradient, trial_hessian
             monitor.step(theta, value, float(np.max(np.abs(gradient))))
         return StageOutcome(theta, StopReason.ITERATIONS)
 
