@@ -77,19 +77,22 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
         else:
             where = f"random[{k}] ({term.label}): structure"
             structures.append(attempt(lambda c=chosen, w=where: registry.create(STRUCTURE, c.name, c.options, w)))
-    names = [_parameterization_name(spec, k) for k in range(len(spec.random))] or [DEFAULT_PARAMETERIZATION]
+    names = [_parameterization(spec, k) for k in range(len(spec.random))] or [DEFAULT_PARAMETERIZATION]
     if isinstance(spec.parameterization, dict):
         known = {key for term in spec.random for key in (term.label, term.group_name)}
         issues += [unknown("parameterization", "term", key, known) for key in spec.parameterization if key not in known]
     parameterizations = [
-        attempt(lambda n=name: registry.create(PARAMETERIZATION, n, {}, "parameterization")) for name in names
+        chosen
+        if isinstance(chosen, Parameterization)
+        else attempt(lambda n=chosen: registry.create(PARAMETERIZATION, n, {}, "parameterization"))
+        for chosen in names
     ]
     scales = {p.scale for p in parameterizations if p is not None}
     if len(scales) > 1:
         issues.append(
             Issue(
                 "parameterization",
-                f"terms on two scales ({', '.join(sorted(set(names)))})",
+                f"terms on two scales ({', '.join(sorted({p.name for p in parameterizations if p is not None}))})",
                 "all relative (profile, cholesky, log_cholesky) or all absolute (natural)",
             )
         )
@@ -109,20 +112,28 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
             issues.append(unknown("engine", "engine", spec.engine, [e.name for e in ENGINES]))
     for key, value in (("residual", spec.residual), ("variance", spec.variance), ("relationship", spec.relationship)):
         if value:
+            shown = ", ".join(value) if isinstance(value, dict) else repr(value)
             issues.append(
-                Issue(key, repr(value), "nothing in this version: residuals are independent with one variance", f"leave {key} out")
+                Issue(
+                    key,
+                    shown,
+                    "nothing in this version: residuals are independent with one variance",
+                    f"leave {key} out",
+                )
             )
     if issues:
         raise UnknownNameError(issues) if all("there is no" in i.given for i in issues) else SpecError(issues)
     return Resolved(tuple(structures), tuple(parameterizations), tuple(stages), engines)
 
 
-def _parameterization_name(spec: ModelSpec, k: int) -> str:
+def _parameterization(spec: ModelSpec, k: int) -> str | Parameterization:
+    """The parameterization of a term, by name or as an instance."""
     term = spec.random[k]
     if term.parameterization is not None:
         return term.parameterization
     if isinstance(spec.parameterization, dict):
-        return spec.parameterization.get(term.label, spec.parameterization.get(term.group_name, DEFAULT_PARAMETERIZATION))
+        by_group = spec.parameterization.get(term.group_name, DEFAULT_PARAMETERIZATION)
+        return spec.parameterization.get(term.label, by_group)
     return spec.parameterization or DEFAULT_PARAMETERIZATION
 
 
@@ -171,9 +182,7 @@ class Model:
     def reported(self) -> tuple[report.Reported, ...]:
         return report.reported(self.covariance.terms)
 
-    def fit(
-        self, *, progress: bool = False, on_step: Callable[[TraceRow], None] | None = None
-    ) -> FitResult:
+    def fit(self, *, progress: bool = False, on_step: Callable[[TraceRow], None] | None = None) -> FitResult:
         """Run the stages; returns a new FitResult and leaves the model as it was."""
         self.registry.notify("mmframe_fit_started", spec=self.spec, design=self.design)
         with _threads().limit(limits=1, user_api="blas"):
@@ -392,7 +401,11 @@ class ModelBuilder:
     def _add(self, new: Mapping[str, Any]) -> ModelBuilder:
         clash = [name for name in new if name in self.columns and new[name] is not self.columns[name]]
         if clash:
-            raise SpecError(Issue("arrays", f"two columns named {clash[0]!r}", "names of their own", "pass tables with named columns"))
+            raise SpecError(
+                Issue(
+                    "arrays", f"two columns named {clash[0]!r}", "names of their own", "pass tables with named columns"
+                )
+            )
         return attrs.evolve(self, columns={**self.columns, **new})
 
     @classmethod
@@ -419,7 +432,7 @@ class ModelBuilder:
         term: str | None = None,
         *,
         structure: Any = None,
-        parameterization: str | None = None,
+        parameterization: Any = None,
         Z: Any = None,
         groups: Any = None,
     ) -> ModelBuilder:
@@ -427,7 +440,9 @@ class ModelBuilder:
         builder = self
         if term is None:
             if Z is None or groups is None:
-                raise SpecError(Issue("random", "neither a term nor Z and groups", "'1 + x | g', or Z=... and groups=..."))
+                raise SpecError(
+                    Issue("random", "neither a term nor Z and groups", "'1 + x | g', or Z=... and groups=...")
+                )
             number = len(self.spec.random) + 1
             basis = _arrays(Z, "z" if number == 1 else f"z{number}_")
             label = _arrays(groups, "group")
@@ -440,7 +455,9 @@ class ModelBuilder:
         if structure is not None:
             chosen = as_choice(structure, "random: structure")
             if any(t.structure not in (Choice(DEFAULT_STRUCTURE), chosen) for t in terms):
-                raise SpecError(Issue("random", f"{term!r} with structure={structure!r}", "one structure", "name it once"))
+                raise SpecError(
+                    Issue("random", f"{term!r} with structure={structure!r}", "one structure", "name it once")
+                )
             terms = [attrs.evolve(t, structure=chosen) for t in terms]
         terms = [attrs.evolve(t, parameterization=parameterization) for t in terms]
         return builder._with(random=(*builder.spec.random, *terms))
@@ -466,11 +483,14 @@ class ModelBuilder:
         return self._column("offset", offset)
 
     def criterion(self, criterion: str) -> ModelBuilder:
-        """"reml" or "ml"."""
+        """ "reml" or "ml"."""
         return self._with(criterion=str(criterion).lower())
 
-    def parameterization(self, parameterization: str | Mapping[str, str] | None) -> ModelBuilder:
-        """One name for all terms, or a mapping by term label or grouping factor."""
+    def parameterization(self, parameterization: Any) -> ModelBuilder:
+        """One name (or instance) for all terms, or a mapping by term label or grouping factor."""
+        if not isinstance(parameterization, (str, Mapping, Parameterization, type(None))):
+            allowed = "a name, an instance of a parameterization, or a mapping by term"
+            raise SpecError(Issue("parameterization", repr(parameterization), allowed))
         value = dict(parameterization) if isinstance(parameterization, Mapping) else parameterization
         return self._with(parameterization=value)
 
@@ -511,7 +531,7 @@ class ModelBuilder:
         return self._with(transforms=dict(transforms or {}))
 
     def missing(self, missing: str) -> ModelBuilder:
-        """"drop" (rows with missing values go, and are counted) or "raise"."""
+        """ "drop" (rows with missing values go, and are counted) or "raise"."""
         return self._with(missing=missing)
 
     def output(self, *, summary: bool = True, bundle: str | None = None) -> ModelBuilder:

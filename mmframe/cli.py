@@ -67,7 +67,9 @@ def main(ctx: click.Context, strict_plugins: bool) -> None:
 
 @main.command()
 @click.argument("spec", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="A table in place of the one that the specification names.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="A table in place of the one that the specification names."
+)
 @click.option("--trace", is_flag=True, help="Print the trace of the stages.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.option("--save", "target", type=click.Path(path_type=Path), help="Write the fit to this file.")
@@ -160,7 +162,13 @@ def plugins(registry: Registry, as_json: bool) -> None:
     failed = [r for r in registry.records if r.error]
     if as_json:
         rows = [
-            {"kind": e.kind, "name": e.name, "aliases": list(e.aliases), "distribution": e.distribution, "version": e.version}
+            {
+                "kind": e.kind,
+                "name": e.name,
+                "aliases": list(e.aliases),
+                "distribution": e.distribution,
+                "version": e.version,
+            }
             for e in registry.entries
         ]
         broken = [{"name": r.name, "distribution": r.distribution, "error": r.error} for r in failed]
@@ -212,8 +220,12 @@ def _describe_spec(registry: Registry, spec: ModelSpec) -> None:
     resolved = resolve(spec, registry)
     click.echo(f"formula      {formula_of(spec)}")
     click.echo(f"criterion    {spec.criterion}")
-    for term, structure, parameterization in zip(spec.random, resolved.structures, resolved.parameterizations, strict=True):
-        click.echo(f"term         {term.label}: {structure.name}, {parameterization.name} ({parameterization.scale.value})")
+    for term, structure, parameterization in zip(
+        spec.random, resolved.structures, resolved.parameterizations, strict=True
+    ):
+        click.echo(
+            f"term         {term.label}: {structure.name}, {parameterization.name} ({parameterization.scale.value})"
+        )
     click.echo(f"stages       {', '.join(s.name for s in resolved.stages)}")
     if spec.data is None:
         return

@@ -22,7 +22,7 @@ def fit(
     variance: str | None = None,
     weights: Any = None,
     offset: Any = None,
-    parameterization: str | Mapping[str, str] | None = None,
+    parameterization: Any = None,
     stages: Iterable[Any] | None = None,
     start: Any = None,
     fix: Mapping[str, float] | None = None,
@@ -37,7 +37,7 @@ def fit(
 
     formula: lme4's language, `y ~ x + (1 + x | g)`.   data: a pandas, polars or pyarrow table, a dict of columns, or the
     path of a CSV or Parquet file.   reml: REML, or ML.   weights, offset: a column's name or an array (n,).
-    parameterization: a name for all terms, or a mapping by term.   stages: names, {name: options} or instances.
+    parameterization: a name (or instance) for all terms, or a mapping by term.   stages: names, {name: options} or instances.
     start, fix: {parameter name: value in data units} (start also a FitResult).   categorical: {column: levels in order}.
     transforms: {name: function} that the formula may call.   missing: "drop" or "raise".   progress: show it on a terminal.
 
@@ -65,11 +65,16 @@ def fit(
     if stages is not None:
         if isinstance(stages, str):
             raise SpecError(Issue("stages", repr(stages), f"a list of stages, such as [{stages!r}]"))
-        builder = builder.stages(*(as_choice(s, f"stages[{i}]") for i, s in enumerate(stages)))
+        chosen = [as_choice(s, f"stages[{i}]") for i, s in enumerate(stages)]
+        if not chosen:
+            raise SpecError(Issue("stages", "an empty list", "at least one stage", "leave stages out for the default"))
+        builder = builder.stages(*chosen)
     return builder.build(data).fit(progress=progress)
 
 
-def fit_spec(spec: ModelSpec | Mapping[str, Any] | str | Path, data: Any = None, *, progress: bool = False) -> FitResult:
+def fit_spec(
+    spec: ModelSpec | Mapping[str, Any] | str | Path, data: Any = None, *, progress: bool = False
+) -> FitResult:
     """Fit a specification: a ModelSpec, a dict, or the path of a YAML file. `data` replaces the file that it names."""
     if isinstance(spec, (str, Path)):
         spec = load_spec(spec)

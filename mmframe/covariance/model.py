@@ -287,7 +287,8 @@ class CovarianceModel:
             sigma2 = self._sigma2(full)
             parts = [part / sigma2 for part in parts]
             through = sum(
-                float(np.sum(S * t.covariance(full[s]))) for t, s, S in zip(self.terms, self._places, score, strict=True)
+                float(np.sum(S * t.covariance(full[s])))
+                for t, s, S in zip(self.terms, self._places, score, strict=True)
             )
             slope = float(self.sigma_bijection.jacobian(full[-1:])[0, 0])
             parts.append(np.array([(sigma2_score - through / sigma2**2) * slope]))

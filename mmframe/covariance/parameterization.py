@@ -409,6 +409,36 @@ class StandardDeviationsCorrelations(Bijection):
         corr = np.divide(matrix[rows, cols], scale, out=np.zeros(rows.size), where=scale > 0)
         return np.concatenate([sd, np.clip(corr, -1.0, 1.0)])
 
+    def _parts(self, theta: Array) -> tuple[Array, Array, Array, Array, Array]:
+        """sd, the correlation of each entry of vech (1 on the diagonal), rows, cols, and its coordinate (-1: none)."""
+        dim = self.domain.dim
+        rows, cols = vech_indices(dim)
+        off = rows != cols
+        which = np.full(rows.size, -1)
+        which[off] = dim + np.arange(int(off.sum()))
+        return theta[:dim], np.where(off, theta[which], 1.0), rows, cols, which
+
+    def jacobian(self, theta: Array) -> Array:
+        sd, corr, rows, cols, which = self._parts(theta)
+        out = np.zeros((self.size, self.size))
+        entry = np.arange(self.size)
+        out[entry, rows] += corr * sd[cols]
+        out[entry, cols] += corr * sd[rows]
+        off = which >= 0
+        out[entry[off], which[off]] = (sd[rows] * sd[cols])[off]
+        return out
+
+    def curvature(self, theta: Array, adjoint: Array) -> Array:
+        sd, corr, rows, cols, which = self._parts(theta)
+        out = np.zeros((self.size, self.size))
+        np.add.at(out, (rows, cols), adjoint * corr)
+        np.add.at(out, (cols, rows), adjoint * corr)
+        off = which >= 0
+        for a, b in ((rows, cols), (cols, rows)):
+            np.add.at(out, (which[off], a[off]), (adjoint * sd[b])[off])
+            np.add.at(out, (a[off], which[off]), (adjoint * sd[b])[off])
+        return out
+
 
 def default_bijection(domain: Domain) -> Bijection:
     """The domain's own coordinates: the number itself in its box, a matrix by its Cholesky factor."""
@@ -432,7 +462,9 @@ def resolve_bijection(parameterization: Parameterization, param: Param) -> Bijec
     if chosen is NotImplemented:
         return default_bijection(param.domain)
     if not isinstance(chosen, Bijection):
-        raise TypeError(f"parameterization {parameterization.name!r} gave {chosen!r} for {param.name!r}, not a Bijection")
+        raise TypeError(
+            f"parameterization {parameterization.name!r} gave {chosen!r} for {param.name!r}, not a Bijection"
+        )
     return chosen
 
 

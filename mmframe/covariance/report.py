@@ -74,7 +74,16 @@ def _of_term(k: int, term: BoundTerm) -> list[Reported]:
             rows, cols = np.tril_indices(domain.dim, -1)
             out += [
                 Reported(
-                    f"corr({names[b]}, {names[a]} | {group})", "corr", group, names[b], names[a], k, i, domain.dim + e, -1.0, 1.0
+                    f"corr({names[b]}, {names[a]} | {group})",
+                    "corr",
+                    group,
+                    names[b],
+                    names[a],
+                    k,
+                    i,
+                    domain.dim + e,
+                    -1.0,
+                    1.0,
                 )
                 for e, (a, b) in enumerate(zip(rows, cols, strict=True))
             ]
@@ -156,7 +165,9 @@ def from_sds_and_correlations(entries: Array, dim: int) -> Array:
     return np.asarray(np.outer(entries[:dim], entries[:dim]) * corr)
 
 
-def set_value(terms: tuple[BoundTerm, ...], flats: tuple[Array, ...], changes: list[tuple[Reported, float]]) -> tuple[Array, ...]:
+def set_value(
+    terms: tuple[BoundTerm, ...], flats: tuple[Array, ...], changes: list[tuple[Reported, float]]
+) -> tuple[Array, ...]:
     """Natural parameters with some reported quantities set to a value in data units."""
     new = [flat.copy() for flat in flats]
     for k, term in enumerate(terms):

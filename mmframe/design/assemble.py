@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -62,7 +61,9 @@ def assemble(spec: ModelSpec, data: Any, index_kinds: tuple[IndexKind, ...]) -> 
     weights, offset = _column(frame, spec.weights, "weights"), _column(frame, spec.offset, "offset")
     if weights is not None and not np.all(weights > 0):
         bad = int(np.sum(~(weights > 0)))
-        raise DataError(f"weights: {bad} of {weights.size} values are not positive · drop these rows, or give other weights")
+        raise DataError(
+            f"weights: {bad} of {weights.size} values are not positive · drop these rows, or give other weights"
+        )
     if offset is not None:
         y = y - offset
     _check_varies(y, response)
@@ -122,7 +123,12 @@ def _basis_columns(term: TermSpec, kind: IndexKind, transforms: frozenset[str]) 
         wanted = "ordered points" if kind is IndexKind.POSITION else "coordinates"
         example = "0 + visit" if kind is IndexKind.POSITION else "0 + x + y"
         raise SpecError(
-            Issue(term.label, f"{name} needs {wanted}", f"columns by name after '0 +'", f"write {name}({example} | {term.group_name})")
+            Issue(
+                term.label,
+                f"{name} needs {wanted}",
+                "columns by name after '0 +'",
+                f"write {name}({example} | {term.group_name})",
+            )
         )
     return tuple(variables)
 
@@ -145,7 +151,9 @@ def _complete(table: pd.DataFrame, used: list[str], missing: str) -> tuple[pd.Da
         return table, np.arange(len(table)), 0
     told = ", ".join(f"{name} ({count})" for name, count in counts.items())
     if missing == "raise":
-        raise DataError(f"data: {total} of {len(table)} rows have missing values: {told} · drop or fill them, or use missing='drop'")
+        raise DataError(
+            f"data: {total} of {len(table)} rows have missing values: {told} · drop or fill them, or use missing='drop'"
+        )
     rows = np.flatnonzero(~holes)
     if rows.size == 0:
         raise DataError(f"data: no row is complete; missing values: {told}")
@@ -164,13 +172,17 @@ def _response(matrix: Array, name: str) -> Array:
     y = np.ascontiguousarray(matrix[:, 0])
     bad = int(np.sum(~np.isfinite(y)))
     if bad:
-        raise DataError(f"response {name!r}: {bad} of {y.size} values are infinite or not a number · drop these rows, or change the transformation")
+        raise DataError(
+            f"response {name!r}: {bad} of {y.size} values are infinite or not a number · drop these rows, or change the transformation"
+        )
     return y
 
 
 def _check_varies(y: Array, name: str) -> None:
     if np.all(y == y[0]):
-        raise DataError(f"response {name!r}: it is constant ({y[0]:g}) in all {y.size} rows · there is nothing to explain")
+        raise DataError(
+            f"response {name!r}: it is constant ({y[0]:g}) in all {y.size} rows · there is nothing to explain"
+        )
 
 
 def _check_finite(matrix: Array, columns: tuple[str, ...], where: str) -> None:
@@ -179,7 +191,9 @@ def _check_finite(matrix: Array, columns: tuple[str, ...], where: str) -> None:
     for j, name in enumerate(columns):
         bad = int(np.sum(~np.isfinite(matrix[:, j])))
         if bad:
-            raise DataError(f"{where}: the column {name!r} has {bad} values that are infinite or not a number · drop these rows, or change the transformation")
+            raise DataError(
+                f"{where}: the column {name!r} has {bad} values that are infinite or not a number · drop these rows, or change the transformation"
+            )
 
 
 def _column(frame: pd.DataFrame, name: str | None, where: str) -> Array | None:
@@ -204,7 +218,7 @@ def _groupings(terms: tuple[TermSpec, ...], frame: pd.DataFrame) -> tuple[tuple[
             grouping = make_grouping(term.group, frame)
             if grouping.size < 2:
                 raise DataError(
-                    f"grouping factor {grouping.name!r}: it has one level ({grouping.levels[0]!r}) in the {len(frame)} rows"
+                    f"grouping factor {grouping.name!r}: it has one level ({grouping.levels[0]!s}) in the {len(frame)} rows"
                     " · a variance between levels needs at least two"
                 )
             seen[key] = len(groupings)

@@ -90,7 +90,9 @@ def encode(
         specs = Formula(**{key: _parsed(text) for text, key in keys.items()})
         made = _materializer(frame, transforms).get_model_matrix(specs, output="numpy", na_action="ignore")
     except FormulaicError as problem:
-        raise SpecError(Issue("formula", str(problem).splitlines()[0], "", "see the formula language in the docs")) from None
+        raise SpecError(
+            Issue("formula", str(problem).splitlines()[0], "", "see the formula language in the docs")
+        ) from None
     except (TypeError, ValueError, ZeroDivisionError) as problem:
         raise DataError(f"formula: {' ; '.join(keys)!r} cannot be evaluated on the data: {problem}") from None
     done = {text: _encoded(text, made[key]) for text, key in keys.items()}
@@ -100,7 +102,9 @@ def encode(
 def _encoded(text: str, matrix: Any) -> tuple[Array, FormulaEncoding]:
     spec = matrix.model_spec
     kinds = {name: kind.value for name, (kind, _) in spec.encoder_state.items()}
-    levels = {name: list(state["categories"]) for name, (_, state) in spec.encoder_state.items() if "categories" in state}
+    levels = {
+        name: list(state["categories"]) for name, (_, state) in spec.encoder_state.items() if "categories" in state
+    }
     terms = tuple((str(term), tuple(str(c) for c in columns)) for term, _, columns in spec.structure)
     names = tuple(str(c) for c in spec.column_names)
     encoding = FormulaEncoding(text, names, kinds, levels, dict(spec.transform_state), terms)

@@ -26,7 +26,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise DataError(f"data: {str(path)!r} cannot be read: {problem}") from None
 
 
-def to_pandas(data: Any, columns: Iterable[str]) -> pd.DataFrame:
+def to_pandas(data: Any, columns: Iterable[str], where: str = "data") -> pd.DataFrame:
     """The columns that a model uses, as pandas. Raises SpecError for columns that are not there."""
     wanted = sorted(columns)
     if isinstance(data, (str, Path)):
@@ -37,7 +37,7 @@ def to_pandas(data: Any, columns: Iterable[str]) -> pd.DataFrame:
         except ValueError as problem:
             raise DataError(f"data: the columns do not make a table: {problem}") from None
     if isinstance(data, pd.DataFrame):
-        _require(wanted, [str(c) for c in data.columns])
+        _require(wanted, [str(c) for c in data.columns], where)
         _no_duplicates(wanted, data)
         return data
     try:
@@ -47,15 +47,17 @@ def to_pandas(data: Any, columns: Iterable[str]) -> pd.DataFrame:
             f"data: a {type(data).__name__} · allowed: a pandas, polars or pyarrow table, a dict of columns, or the path"
             " of a CSV or Parquet file"
         ) from None
-    _require(wanted, table.columns)
+    _require(wanted, table.columns, where)
     return table.select(wanted).to_pandas()
 
 
-def _require(wanted: list[str], known: list[str]) -> None:
+def _require(wanted: list[str], known: list[str], where: str) -> None:
     missing = [name for name in wanted if name not in known]
     if missing:
         listed = ", ".join(known[:40])
-        raise SpecError([Issue("data", f"there is no column {name!r}", listed, nearest(name, known)) for name in missing])
+        raise SpecError(
+            [Issue(where, f"there is no column {name!r}", listed, nearest(name, known)) for name in missing]
+        )
 
 
 def _no_duplicates(wanted: list[str], data: pd.DataFrame) -> None:
@@ -63,7 +65,9 @@ def _no_duplicates(wanted: list[str], data: pd.DataFrame) -> None:
         return
     twice = [name for name in wanted if list(data.columns).count(name) > 1]
     if twice:
-        raise DataError(f"data: the column {twice[0]!r} stands {list(data.columns).count(twice[0])} times · rename all but one")
+        raise DataError(
+            f"data: the column {twice[0]!r} stands {list(data.columns).count(twice[0])} times · rename all but one"
+        )
 
 
 def as_categories(column: pd.Series, levels: list[Any] | None, name: str) -> pd.Series:

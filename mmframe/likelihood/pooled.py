@@ -85,7 +85,9 @@ class PooledEngine(Engine):
         return cls.from_statistics(LevelStatistics.of(design), tuple(t.width for t in design.terms))
 
     @classmethod
-    def from_statistics(cls, statistics: LevelStatistics, widths: tuple[int, ...], *, pool: bool = True) -> PooledEngine:
+    def from_statistics(
+        cls, statistics: LevelStatistics, widths: tuple[int, ...], *, pool: bool = True
+    ) -> PooledEngine:
         """Pool statistics by level; `pool=False` keeps one pool a level, in their order."""
         A, T = statistics.normalised()
         W, m = statistics.W, statistics.m
@@ -299,9 +301,7 @@ class PooledEngine(Engine):
 
     @classmethod
     def effects(cls, design: Design, G: tuple[Array, ...], beta: Array) -> tuple[Effects, ...]:
-        engine = cls.from_statistics(
-            LevelStatistics.of(design), tuple(t.width for t in design.terms), pool=False
-        )
+        engine = cls.from_statistics(LevelStatistics.of(design), tuple(t.width for t in design.terms), pool=False)
         q, p = engine.q, engine.p
         G_all = np.asarray(block_diag(*G))
         held = engine._to_basis(np.asarray(beta, dtype=float))

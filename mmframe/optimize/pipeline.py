@@ -9,15 +9,15 @@ that has stopped at the boundary of its own coordinates is continued in the cove
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from attrs import evolve, field, frozen
 
-from mmframe.covariance.domain import Array, Box, PositiveDefinite, vech
-from mmframe.covariance.derivative import make_phi
+from mmframe.covariance.domain import Array, Box, PositiveDefinite, unvech, vech
 from mmframe.covariance.model import CovarianceModel
 from mmframe.covariance.parameterization import RELATIVE
+from mmframe.covariance.structure import Param
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Evaluation
 from mmframe.optimize.problem import Counts, Problem
@@ -87,9 +87,7 @@ class Pipeline:
     on_step: Callable[[TraceRow], None] | None = None
     on_stage: Callable[[str, StageOutcome, float], None] | None = None
 
-    def run(
-        self, engine: Engine, model: CovarianceModel, reml: bool, start: tuple[tuple[Array, ...], float]
-    ) -> Found:
+    def run(self, engine: Engine, model: CovarianceModel, reml: bool, start: tuple[tuple[Array, ...], float]) -> Found:
         """Minimise −2 log L from natural parameters in data units."""
         return _Run(self, engine, model, reml).go(*start)
 
@@ -107,6 +105,7 @@ class _Run:
     def go(self, flats: tuple[Array, ...], sigma2: float) -> Found:
         began = time.perf_counter()
         point = self._point(self.model, self.model.theta(flats, sigma2))
+        self.trace.append(TraceRow("start", 0, self.counts.total, point.value, np.nan, 0.0))
         reasons: list[str] = []
         if self.model.size:
             for stage in self.plan.stages:
@@ -123,7 +122,7 @@ class _Run:
         evaluation = self._problem(cover).evaluation(theta)
         if evaluation is None:
             raise FloatingPointError("the criterion is not finite at the last point")
-        singular = self._singular(cover, theta)
+        singular = self._singular(point)
         reason = "; ".join([*reasons, *extra, _verdict(check, singular)])
         return Found(
             point,
@@ -160,9 +159,7 @@ class _Run:
         return self._at(model, theta, found)
 
     def _at(self, model: CovarianceModel, theta: Array, found: Evaluation) -> Point:
-        return Point(
-            model.natural(theta, found.sigma2), self._sigma2(model, theta, found), found.value, model, theta
-        )
+        return Point(model.natural(theta, found.sigma2), self._sigma2(model, theta, found), found.value, model, theta)
 
     def _sigma2(self, model: CovarianceModel, theta: Array, found: Evaluation) -> float:
         return found.sigma2 if model.scale is RELATIVE else float(model.matrices(theta)[1] or 0.0)
@@ -210,7 +207,8 @@ class _Run:
         curved = values > 1e-7
         # flat directions count by their slope over a unit step
         remaining = float(
-            0.5 * np.sum(along[curved] ** 2 / values[curved]) + np.sum(np.abs(along[~curved]) * (np.abs(along[~curved]) > 1e-5))
+            0.5 * np.sum(along[curved] ** 2 / values[curved])
+            + np.sum(np.abs(along[~curved]) * (np.abs(along[~curved]) > 1e-5))
         )
         escape = None
         if values[0] < -1e-4:
@@ -260,7 +258,7 @@ class _Run:
             return point, check
         flats, moved = [], False
         for term, flat, unit in zip(self.model.terms, point.flats, self.engine.unit_scales, strict=True):
-            new = _settled(term.params, flat, term.scale_powers, point.sigma2, unit)
+            new = _settled(term.params, flat, point.sigma2, unit)
             moved = moved or not np.array_equal(new, flat)
             flats.append(new)
         if not moved:
@@ -274,39 +272,69 @@ class _Run:
         again, _, _ = self._examine(candidate)
         return (candidate, again) if again.optimal else (point, check)
 
-    def _singular(self, cover: CovarianceModel, theta: Array) -> bool:
-        G, _ = cover.matrices(theta)
-        for g, unit in zip(G, self.engine.unit_scales, strict=True):
-            values = np.linalg.eigvalsh(np.outer(unit, unit) * g)
+    def _singular(self, point: Point) -> bool:
+        """Whether a parameter stands on the boundary of its domain."""
+        return any(
+            _at_boundary(term.params, flat, point.sigma2, unit)
+            for term, flat, unit in zip(self.model.terms, point.flats, self.engine.unit_scales, strict=True)
+        )
+
+
+def _scaled(param: Param, values: Array, sigma2: float, unit: Array) -> Array:
+    """Scale parameters as variances relative to σ², free of the units of the basis."""
+    size = unit if unit.size == values.size else np.full(values.size, float(np.sqrt(np.mean(unit**2))))
+    return np.asarray((values ** (2 / param.scale_power)) * size**2 / sigma2)
+
+
+def _parts(params: tuple[Param, ...], flat: Array) -> Iterator[tuple[Param, slice]]:
+    place = 0
+    for param in params:
+        yield param, slice(place, place + param.domain.count)
+        place += param.domain.count
+
+
+def _scaled_eigen(domain: PositiveDefinite, flat: Array, sigma2: float, unit: Array) -> tuple[Array, Array, Array]:
+    """Eigenvalues and vectors of the matrix relative to σ² in units of the basis, and those units."""
+    D = unit if unit.size == domain.dim else np.ones(domain.dim)
+    values, vectors = np.linalg.eigh(np.outer(D, D) * unvech(flat) / sigma2)
+    return values, vectors, D
+
+
+def _at_boundary(params: tuple[Param, ...], flat: Array, sigma2: float, unit: Array) -> bool:
+    for param, part in _parts(params, flat):
+        domain = param.domain
+        if isinstance(domain, PositiveDefinite):
+            values, _, _ = _scaled_eigen(domain, flat[part], sigma2, unit)
             if values[0] <= ZERO * max(1.0, float(values[-1])):
                 return True
-        return False
+        elif isinstance(domain, Box):
+            if param.scale_power:
+                if np.any(_scaled(param, flat[part], sigma2, unit) <= ZERO):
+                    return True
+            elif np.isfinite(domain.low) and np.isfinite(domain.high):
+                edge = ZERO * (domain.high - domain.low)
+                if np.any(flat[part] - domain.low <= edge) or np.any(domain.high - flat[part] <= edge):
+                    return True
+    return False
 
 
-def _settled(params: tuple, flat: Array, powers: Array, sigma2: float, unit: Array) -> Array:  # type: ignore[type-arg]
-    out, place = flat.copy(), 0
-    phi = make_phi(params, flat)
-    for param in params:
-        count = param.domain.count
-        part = slice(place, place + count)
-        place += count
-        if isinstance(param.domain, PositiveDefinite):
-            D = unit if unit.size == param.domain.dim else np.ones(param.domain.dim)
-            values, vectors = np.linalg.eigh(np.outer(D, D) * phi[param.name].matrix / sigma2)
-            tiny = values <= ZERO * max(1.0, float(values[-1]))
-            if np.any(tiny) and np.any(values[tiny] != 0.0):
-                kept = (vectors[:, ~tiny] * values[~tiny]) @ vectors[:, ~tiny].T
+def _settled(params: tuple[Param, ...], flat: Array, sigma2: float, unit: Array) -> Array:
+    """The flat φ with what is on a boundary to within tolerance exactly there."""
+    out = flat.copy()
+    for param, part in _parts(params, flat):
+        domain, values = param.domain, flat[part]
+        if isinstance(domain, PositiveDefinite):
+            eigenvalues, vectors, D = _scaled_eigen(domain, values, sigma2, unit)
+            tiny = eigenvalues <= ZERO * max(1.0, float(eigenvalues[-1]))
+            if np.any(tiny) and np.any(eigenvalues[tiny] != 0.0):
+                kept = (vectors[:, ~tiny] * eigenvalues[~tiny]) @ vectors[:, ~tiny].T
                 out[part] = vech(kept * sigma2 / np.outer(D, D))
-        elif isinstance(param.domain, Box):
-            values = flat[part]
-            if param.scale_power and param.domain.low == 0.0:
-                D = unit if unit.size == count else np.full(count, float(np.sqrt(np.mean(unit**2))))
-                relative = (values ** (2 / param.scale_power)) * D**2 / sigma2
-                out[part] = np.where(relative <= ZERO, 0.0, values)
-            elif np.isfinite(param.domain.low) and np.isfinite(param.domain.high):
-                width = param.domain.high - param.domain.low
-                values = np.where(values - param.domain.low <= ZERO * width, param.domain.low, values)
-                out[part] = np.where(param.domain.high - values <= ZERO * width, param.domain.high, values)
+        elif isinstance(domain, Box) and param.scale_power:
+            out[part] = np.where(_scaled(param, values, sigma2, unit) <= ZERO, 0.0, values)
+        elif isinstance(domain, Box) and np.isfinite(domain.low) and np.isfinite(domain.high):
+            edge = ZERO * (domain.high - domain.low)
+            values = np.where(values - domain.low <= edge, domain.low, values)
+            out[part] = np.where(domain.high - values <= edge, domain.high, values)
     return out
 
 
@@ -331,7 +359,9 @@ def _sentence(name: str, outcome: StageOutcome) -> str:
 
 def _verdict(check: Check, singular: bool) -> str:
     if check.optimal:
-        where = "a singular optimum (on the boundary: a zero variance or a correlation of ±1)" if singular else "an optimum"
+        where = (
+            "a singular optimum (on the boundary: a zero variance or a correlation of ±1)" if singular else "an optimum"
+        )
         return f"{where}: gradient and curvature checked, {check.remaining:.1e} left to gain"
     if check.escape is not None:
         return "not an optimum: the curvature is negative along a direction"

@@ -30,9 +30,9 @@ class Counts:
 
 @define
 class _Memory:
-    key: bytes = b""
+    key: bytes | None = None
     evaluation: Evaluation | None = None
-    hessian_key: bytes = b""
+    hessian_key: bytes | None = None
     hessian: Array | None = None
 
 

@@ -46,7 +46,7 @@ def moments(engine: Engine, widths: tuple[int, ...], *, reml: bool) -> tuple[tup
             sigma2 = answer[1].sigma2
             solution = np.append(np.zeros(total), sigma2)
         relative = tuple(
-            _inside(g + np.tensordot(solution[: total] / sigma2, t, axes=1), u)
+            _inside(g + np.tensordot(solution[:total] / sigma2, t, axes=1), u)
             for g, t, u in zip(relative, tangents, units, strict=True)
         )
     if not sigma2 > 0.0:

@@ -91,7 +91,9 @@ def load_all(entries: Iterable[EntryPoint] | None = None, *, strict: bool = Fals
             message = f"{type(problem).__name__}: {problem}"
             if strict:
                 raise PluginError(f"plugin {entry.name!r} of {distribution} {version} failed: {message}") from problem
-            warnings.warn(f"mmframe: plugin {entry.name!r} of {distribution} {version} was not loaded: {message}", stacklevel=2)
+            warnings.warn(
+                f"mmframe: plugin {entry.name!r} of {distribution} {version} was not loaded: {message}", stacklevel=2
+            )
             records.append(PluginRecord(entry.name, distribution, version, message))
             continue
         records.append(PluginRecord(entry.name, distribution, version, None, module))

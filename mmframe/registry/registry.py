@@ -153,7 +153,7 @@ class Registry:
         """An instance with options. Raises SpecError for an unknown, missing or wrongly typed option."""
         entry = self.find(kind, name, where)
         known = entry.options
-        issues = [unknown(where, f"option of {name!r}", o, known) for o in options if o not in known]
+        issues = [unknown(f"{where}: {name}", "option", o, known) for o in options if o not in known]
         issues += [
             Issue(where, f"{name!r} needs the option {o!r}", "", f"give {o}=...")
             for o, default in known.items()
@@ -161,7 +161,11 @@ class Registry:
         ]
         for option, value in options.items():
             default = known.get(option, attrs.NOTHING)
-            if isinstance(default, bool) != isinstance(value, bool) and default is not attrs.NOTHING and default is not None:
+            if (
+                isinstance(default, bool) != isinstance(value, bool)
+                and default is not attrs.NOTHING
+                and default is not None
+            ):
                 issues.append(Issue(where, f"{option}={value!r}", f"a value like {default!r}"))
             elif isinstance(default, (int, float)) and not isinstance(value, (int, float)):
                 issues.append(Issue(where, f"{option}={value!r}", "a number"))
@@ -170,7 +174,9 @@ class Registry:
         try:
             return entry.cls(**options)
         except (TypeError, ValueError) as problem:
-            raise SpecError(Issue(where, f"{name}({', '.join(f'{k}={v!r}' for k, v in options.items())})", "", str(problem))) from None
+            raise SpecError(
+                Issue(where, f"{name}({', '.join(f'{k}={v!r}' for k, v in options.items())})", "", str(problem))
+            ) from None
 
     def qualified_name(self, obj: Any) -> str | None:
         """The qualified name of an instance's class, if it is registered."""

@@ -18,6 +18,7 @@ from mmframe.covariance import report
 from mmframe.covariance.derivative import central_differences
 from mmframe.covariance.domain import Array
 from mmframe.optimize.problem import Problem
+from mmframe.results.predict import check_confidence
 
 if TYPE_CHECKING:
     from mmframe.builder import Model
@@ -98,6 +99,7 @@ def inverse_information(hessian: Array) -> Array:
 
 def with_intervals(table: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Adds lower and upper: Wald on the log scale for standard deviations, atanh for correlations; NaN at a bound."""
+    check_confidence(confidence)
     z = norm.ppf(0.5 + confidence / 2)
     estimate = table["estimate"].to_numpy(dtype=float)
     error = table["std_error"].to_numpy(dtype=float)

@@ -55,21 +55,31 @@ class Rows:
         )
 
 
+def check_confidence(confidence: float) -> None:
+    """Raises SpecError unless it is strictly between 0 and 1."""
+    if not 0.0 < confidence < 1.0:
+        raise SpecError(Issue("confidence", repr(confidence), "a number between 0 and 1, such as 0.95"))
+
+
 def _choose(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     if value not in allowed:
         raise SpecError(Issue(name, repr(value), ", ".join(repr(a) for a in allowed)))
 
 
-def encode_rows(encoding: Encoding, estimates: Estimates, data: Any, *, conditional: bool, weights: str | None) -> tuple[Rows, Any]:
+def encode_rows(
+    encoding: Encoding, estimates: Estimates, data: Any, *, conditional: bool, weights: str | None
+) -> tuple[Rows, Any]:
     """New data as the model's matrices, and which of its rows are complete (bool)."""
     used = set(encoding.fixed_columns)
     if encoding.offset is not None:
         if encoding.offset.startswith("("):
-            raise DataError("new data: the offset was given as an array · fit with offset= a column's name to predict new data")
+            raise DataError(
+                "new data: the offset was given as an array · fit with offset= a column's name to predict new data"
+            )
         used.add(encoding.offset)
     if conditional:
         used |= {c for t in encoding.terms for c in t.group} | {c for columns in encoding.term_columns for c in columns}
-    table = to_pandas(data, used)
+    table = to_pandas(data, used, "new data")
     frame = table.copy(deep=False)
     for name, levels in encoding.categorical.items():
         if name in used:
@@ -97,7 +107,9 @@ def _indicators(points: PointSet, frame: pd.DataFrame) -> Array:
     where = points.locate(frame)
     if np.any(where < 0):
         bad = frame.iloc[int(np.flatnonzero(where < 0)[0])][list(points.columns)].tolist()
-        raise DataError(f"new data: the point {bad} of {', '.join(points.columns)} was not in the data that were fitted")
+        raise DataError(
+            f"new data: the point {bad} of {', '.join(points.columns)} was not in the data that were fitted"
+        )
     return points.indicators(frame)
 
 
@@ -132,6 +144,7 @@ def predict(
     _choose("level", level, LEVELS)
     _choose("new_levels", new_levels, NEW_LEVELS)
     _choose("interval", interval, INTERVALS)
+    check_confidence(confidence)
     mean = rows.X @ estimates.beta
     if rows.offset is not None:
         mean = mean + rows.offset

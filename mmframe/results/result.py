@@ -16,7 +16,7 @@ from mmframe.errors import Issue, SpecError
 from mmframe.likelihood.engine import Effects
 from mmframe.results import effects, parameters, simulate, summary, tables
 from mmframe.results.estimates import Estimates
-from mmframe.results.predict import Rows, encode_rows, predict
+from mmframe.results.predict import encode_rows, predict
 from mmframe.results.source import FittedSource, Source
 from mmframe.spec.model import ModelSpec
 
@@ -81,7 +81,9 @@ class FitResult:
     @cached_property
     def standard_errors(self) -> pd.Series:
         """Roots of the diagonal of (X'V⁻¹X)⁻¹."""
-        return pd.Series(np.sqrt(np.diag(self.estimates.beta_cov)), index=list(self.estimates.columns), name="std_error")
+        return pd.Series(
+            np.sqrt(np.diag(self.estimates.beta_cov)), index=list(self.estimates.columns), name="std_error"
+        )
 
     @cached_property
     def fixed_effects_cov(self) -> pd.DataFrame:
@@ -171,7 +173,9 @@ class FitResult:
         """
         choices = {"level": level, "new_levels": new_levels, "interval": interval, "confidence": confidence}
         if data is None:
-            return predict(self.source.rows, self.estimates, self._effects if level == "conditional" else None, **choices)  # type: ignore[arg-type]
+            return predict(
+                self.source.rows, self.estimates, self._effects if level == "conditional" else None, **choices
+            )  # type: ignore[arg-type]
         needs_Z = level == "conditional" or interval == "prediction"
         rows, complete = encode_rows(
             self.source.encoding, self.estimates, data, conditional=needs_Z, weights=self.spec.weights

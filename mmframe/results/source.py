@@ -43,6 +43,11 @@ class Source(ABC):
 
     @property
     @abstractmethod
+    def population(self) -> Array:
+        """The fixed part with the offset, (n,)."""
+
+    @property
+    @abstractmethod
     def response(self) -> Array: ...
 
     @property
@@ -85,7 +90,10 @@ class FittedSource(Source):
             for term, bound, flat in zip(design.terms, covariance.terms, point.flats, strict=True)
         )
         free = found.cover.size + (0 if found.cover.scale.value == "absolute" else 1)
-        columns = {design.groupings[t.grouping].name: spec.group for t, spec in zip(design.terms, model.spec.random, strict=True)}
+        columns = {
+            design.groupings[t.grouping].name: spec.group
+            for t, spec in zip(design.terms, model.spec.random, strict=True)
+        }
         return Estimates(
             loglike=-0.5 * point.value,
             reml=model.spec.reml,
@@ -128,9 +136,12 @@ class FittedSource(Source):
 
     @cached_property
     def fitted(self) -> Array:  # type: ignore[override]
-        rows, estimates = self.rows, self.estimates()
-        mean = rows.X @ estimates.beta + conditional_part(rows, estimates, self.effects)
-        return np.asarray(mean if rows.offset is None else mean + rows.offset)
+        return np.asarray(self.population + conditional_part(self.rows, self.estimates(), self.effects))
+
+    @property
+    def population(self) -> Array:
+        mean = self.rows.X @ self.found.evaluation.beta
+        return np.asarray(mean if self.rows.offset is None else mean + self.rows.offset)
 
     @property
     def response(self) -> Array:
@@ -162,6 +173,7 @@ class StoredSource(Source):
     table: pd.DataFrame
     stored_effects: tuple[Effects, ...]
     stored_fitted: Array
+    stored_population: Array
     stored_response: Array
     stored_weights: Array | None
     stored_index: pd.Index
@@ -178,6 +190,10 @@ class StoredSource(Source):
     @property
     def fitted(self) -> Array:
         return self.stored_fitted
+
+    @property
+    def population(self) -> Array:
+        return self.stored_population
 
     @property
     def response(self) -> Array:

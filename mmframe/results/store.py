@@ -63,7 +63,9 @@ class _Writer:
             return {"@dict": [[self.value(k), self.value(v)] for k, v in value.items()]}
         if isinstance(value, (pd.Timestamp, np.datetime64, datetime.date)):
             return {"@time": pd.Timestamp(value).isoformat()}
-        raise StoreError(f"cannot save a value of type {type(value).__name__} ({value!r}) · allowed: numbers, text, dates, tuples")
+        raise StoreError(
+            f"cannot save a value of type {type(value).__name__} ({value!r}) · allowed: numbers, text, dates, tuples"
+        )
 
     def index(self, index: pd.Index) -> Any:
         if isinstance(index, pd.MultiIndex):
@@ -161,6 +163,7 @@ def save(fit: FitResult, path: str | Path) -> Path:
         "parameters": write.value({c: source.parameter_table[c].tolist() for c in source.parameter_table}),
         "effects": write.value([_fields(e) for e in source.effects]),
         "fitted": write.array(source.fitted),
+        "population": write.array(source.population),
         "response": write.array(source.response),
         "weights": None if source.weights is None else write.array(source.weights),
         "index": write.value(source.index),
@@ -203,6 +206,7 @@ def load(path: str | Path) -> FitResult:
             pd.DataFrame(read.value(document["parameters"])),
             tuple(Effects(**e) for e in read.value(document["effects"])),
             read.value(document["fitted"]),
+            read.value(document["population"]),
             read.value(document["response"]),
             None if weights is None else read.value(weights),
             read.value(document["index"]),

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.stats import norm, t
 
 from mmframe.errors import Issue, SpecError
+from mmframe.results.predict import check_confidence
 
 if TYPE_CHECKING:
     from mmframe.results.result import FitResult
@@ -19,7 +20,10 @@ DF = ("normal", "residual")
 def coefficients(fit: FitResult, df: str, confidence: float) -> pd.DataFrame:
     """estimate, std_error, df, statistic, p_value, lower, upper for each fixed effect (Wald)."""
     if df not in DF:
-        raise SpecError(Issue("df", repr(df), ", ".join(repr(d) for d in DF), "other degrees of freedom are not in this version"))
+        raise SpecError(
+            Issue("df", repr(df), ", ".join(repr(d) for d in DF), "other degrees of freedom are not in this version")
+        )
+    check_confidence(confidence)
     estimate, error = fit.fixed_effects.to_numpy(), fit.standard_errors.to_numpy()
     degrees = np.inf if df == "normal" else float(fit.nobs - len(estimate))
     statistic = estimate / error
@@ -77,7 +81,7 @@ def augment(fit: FitResult) -> pd.DataFrame:
         {
             "response": fitted + residual,
             "fitted": fitted,
-            "population": fit.predict(level="population"),
+            "population": pd.Series(fit.source.population, fit.source.index),
             "residual": residual,
             "pearson": fit.residuals("pearson"),
         }

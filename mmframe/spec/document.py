@@ -49,7 +49,15 @@ class _Reader:
         try:
             return make()
         except SpecError as problem:
-            self.issues.extend(attrs.evolve(i, where=f"{self.where(path)}" if i.where in ("", "formula", path) else f"{self.where(path)} ({i.where})") for i in problem.issues)
+            self.issues.extend(
+                attrs.evolve(
+                    i,
+                    where=f"{self.where(path)}"
+                    if i.where in ("", "formula", path)
+                    else f"{self.where(path)} ({i.where})",
+                )
+                for i in problem.issues
+            )
             return None
 
     def keys(self, path: str, given: Mapping[str, Any], allowed: Sequence[str]) -> None:
@@ -180,7 +188,12 @@ def _random(reader: _Reader, value: Any) -> list[TermSpec]:
         if item.get("structure") is not None:
             chosen = reader.choice(f"{path}.structure", item["structure"])
             if any(t.structure not in (Choice(DEFAULT_STRUCTURE), chosen) for t in terms):
-                reader.say(f"{path}.structure", f"{item['structure']!r} beside {item['term']!r}", "one structure", "name it once")
+                reader.say(
+                    f"{path}.structure",
+                    f"{item['structure']!r} beside {item['term']!r}",
+                    "one structure",
+                    "name it once",
+                )
             terms = [attrs.evolve(t, structure=chosen) for t in terms]
         parameterization = reader.text(f"{path}.parameterization", item.get("parameterization"))
         out += [attrs.evolve(t, parameterization=parameterization) for t in terms]
@@ -242,7 +255,14 @@ def to_dict(spec: ModelSpec) -> dict[str, Any]:
     """
     issues = []
     if spec.transforms:
-        issues.append(Issue("transforms", ", ".join(spec.transforms), "formulas with allow-listed functions only", "documents hold no functions"))
+        issues.append(
+            Issue(
+                "transforms",
+                ", ".join(spec.transforms),
+                "formulas with allow-listed functions only",
+                "documents hold no functions",
+            )
+        )
     for term in spec.random:
         if isinstance(term.structure, CovarianceStructure) and not hasattr(type(term.structure), "name"):
             issues.append(Issue(term.label, repr(term.structure), "a structure with a name"))
@@ -265,6 +285,7 @@ def to_dict(spec: ModelSpec) -> dict[str, Any]:
     for key in ("parameterization", "start", "fix", "relationship", "engine"):
         value = getattr(spec, key)
         if value:
+            value = getattr(value, "name", value)  # an instance of a parameterization goes by its name
             out[key] = dict(value) if isinstance(value, Mapping) else value
     if spec.stages is not None:
         out["stages"] = [_choice_document(s, nested=True) for s in spec.stages]
@@ -281,7 +302,7 @@ def _term_document(term: TermSpec) -> dict[str, Any]:
     group = ":".join(name if name.replace("_", "a").isalnum() else f"`{name}`" for name in term.group)
     out: dict[str, Any] = {"term": f"{term.basis} | {group}", "structure": _choice_document(as_named(term.structure))}
     if term.parameterization is not None:
-        out["parameterization"] = term.parameterization
+        out["parameterization"] = getattr(term.parameterization, "name", term.parameterization)
     return out
 
 

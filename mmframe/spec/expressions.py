@@ -97,7 +97,9 @@ def check_expression(text: str, where: str, transforms: Collection[str] = ()) ->
 
 
 class _Checker:
-    def __init__(self, text: str, where: str, transforms: frozenset[str], quoted: dict[str, str], names: set[str]) -> None:
+    def __init__(
+        self, text: str, where: str, transforms: frozenset[str], quoted: dict[str, str], names: set[str]
+    ) -> None:
         self.text, self.where, self.transforms, self.quoted, self.names = text, where, transforms, quoted, names
 
     def refuse(self, what: str, remedy: str = "") -> FormulaError:
@@ -169,9 +171,15 @@ class _Checker:
         known = CALLS | self.transforms
         if name is None or name not in known:
             shown = name or "what is called"
-            raise self.refuse(f"the call of {shown!r}", nearest(shown, known) or "Python users add functions by transforms=")
+            raise self.refuse(
+                f"the call of {shown!r}", nearest(shown, known) or "Python users add functions by transforms="
+            )
         if name == "Q":
-            if len(node.args) != 1 or not isinstance(node.args[0], ast.Constant) or not isinstance(node.args[0].value, str):
+            if (
+                len(node.args) != 1
+                or not isinstance(node.args[0], ast.Constant)
+                or not isinstance(node.args[0].value, str)
+            ):
                 raise self.refuse("Q()", "Q takes one column name in quotes")
             self.names.add(node.args[0].value)
             return

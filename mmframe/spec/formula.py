@@ -25,6 +25,8 @@ _OPEN, _CLOSE = "([{", ")]}"
 _GROUP_NAME = re.compile(r"^(?:[^\W\d][\w.]*|`[^`]+`)$")
 _OPERATORS = re.compile(r"^(?:[+\-*/:~^]|\*\*|%in%|in)+$")
 _MAX_POWER = 12
+# A structure by its qualified name, distribution and all: `mmframe-spatial/matern(`. Its hyphens are no minus signs.
+_QUALIFIED = re.compile(r"(?<![\w.])[A-Za-z][\w.]*(?:-[\w.]+)*/[a-z][a-z0-9_]*\(")
 
 
 @frozen
@@ -114,6 +116,7 @@ def _pieces(text: str, where: str) -> list[tuple[str, str]]:
     tokens = _tokens(text, where)
     pieces: list[tuple[str, str]] = []
     depth, sign, start = 0, "+", 0
+    names = [match.span() for match in _QUALIFIED.finditer(text)]
 
     def close(stop: int) -> None:
         piece = text[start:stop].strip()
@@ -127,7 +130,8 @@ def _pieces(text: str, where: str) -> list[tuple[str, str]]:
             depth += 1 if token.token in _OPEN else -1
         elif token.kind is Token.Kind.OPERATOR and depth == 0:
             marks = token.token.replace(" ", "")
-            if marks and set(marks) <= set("+-"):
+            inside_a_name = any(lo < token.source_start < hi for lo, hi in names)
+            if marks and not inside_a_name and set(marks) <= set("+-"):
                 close(token.source_start)
                 sign = "-" if marks.count("-") % 2 else "+"
                 start = token.source_end + 1
@@ -146,7 +150,7 @@ def _bar_terms(piece: str, where: str, transforms: Collection[str]) -> list[Term
             inner = inner.strip()[1:-1]
         if split_bar(inner) is not None:
             return term_specs(inner, where, transforms=transforms)
-    call = re.match(r"^([A-Za-z_][\w/\-]*)\((.*)\)$", piece, re.S)
+    call = re.match(r"^([A-Za-z_][\w./\-]*)\((.*)\)$", piece, re.S)
     if call and split_bar(split_top(call.group(2), ",")[0]) is not None:
         return call_terms(call.group(1), call.group(2), where, transforms)
     if "|" in re.sub(r"'[^']*'|\"[^\"]*\"|`[^`]*`", "", piece):
@@ -168,7 +172,11 @@ def call_terms(name: str, arguments: str, where: str, transforms: Collection[str
             options[key.strip()] = ast.literal_eval(value.strip())
         except (ValueError, SyntaxError):
             raise FormulaError(
-                Issue(where, f"the option {part.strip()!r} of {name!r}", "option=value with a number, a string, a list or True/False")
+                Issue(
+                    where,
+                    f"the option {part.strip()!r} of {name!r}",
+                    "option=value with a number, a string, a list or True/False",
+                )
             ) from None
     return term_specs(bar, where, structure=Choice(name, options), transforms=transforms)
 
@@ -182,20 +190,22 @@ def read_term(text: str, where: str, transforms: Collection[str] = ()) -> list[T
     return found
 
 
-def term_specs(
-    text: str, where: str, structure: Any = None, transforms: Collection[str] = ()
-) -> list[TermSpec]:
+def term_specs(text: str, where: str, structure: Any = None, transforms: Collection[str] = ()) -> list[TermSpec]:
     """`basis | group`, with `||` for independent effects and `a/b` for nesting: one TermSpec a grouping factor."""
     split = split_bar(text)
     if split is None or not split[0] or not split[2]:
-        raise FormulaError(Issue(where, repr(text.strip()), "one bar, with a basis before and a grouping factor after it"))
+        raise FormulaError(
+            Issue(where, repr(text.strip()), "one bar, with a basis before and a grouping factor after it")
+        )
     basis, independent, group = split
     basis = " ".join(f"{sign} {_checked(part, where, transforms)}" for sign, part in _pieces(basis, where))
     basis = basis[2:] if basis.startswith("+ ") else basis
     if structure is None:
         structure = Choice("diagonal" if independent else DEFAULT_STRUCTURE)
     elif independent:
-        raise FormulaError(Issue(where, repr(text.strip()), "one bar inside a structure", "'||' itself means the structure 'diagonal'"))
+        raise FormulaError(
+            Issue(where, repr(text.strip()), "one bar inside a structure", "'||' itself means the structure 'diagonal'")
+        )
     return [TermSpec(basis, columns, structure) for columns in group_factors(group, where)]
 
 
@@ -208,7 +218,12 @@ def group_factors(text: str, where: str) -> list[tuple[str, ...]]:
         for name in names:
             if not _GROUP_NAME.match(name):
                 raise FormulaError(
-                    Issue(where, f"the grouping factor {text!r}", "a column, an interaction a:b, or nesting a/b", "make a column of it first")
+                    Issue(
+                        where,
+                        f"the grouping factor {text!r}",
+                        "a column, an interaction a:b, or nesting a/b",
+                        "make a column of it first",
+                    )
                 )
         so_far = (*so_far, *(name.strip("`") for name in names))
         factors.append(so_far)
@@ -222,18 +237,19 @@ def _checked(text: str, where: str, transforms: Collection[str]) -> str:
     for token in _tokens(text, where):
         assert token.source_start is not None and token.source_end is not None
         if token.kind is Token.Kind.PYTHON:
-            source = text[token.source_start : token.source_end + 1]
-            inner = source[1:-1] if source.startswith("{") else source
-            new, _ = check_expression(inner, where, transforms)
-            out += [text[last : token.source_start], "{" + new + "}" if source.startswith("{") else new]
-            last = token.source_end + 1
+            new, _ = check_expression(token.token, where, transforms)
+            braces = text[token.source_start] == "{"  # formulaic's quotes for Python; its token leaves them out
+            out += [text[last : token.source_start], "{" + new + "}" if braces else new]
+            last = token.source_end + (2 if braces else 1)
         elif token.kind is Token.Kind.OPERATOR:
             if not _OPERATORS.match(token.token.replace(" ", "")):
                 raise FormulaError(Issue(where, f"the operator {token.token!r} in {text!r}", "+ - * / : ^ ** %in%"))
         elif token.kind is Token.Kind.VALUE:
             _check_number(token.token, text, where, previous)
         elif token.kind is Token.Kind.NAME and token.token == ".":
-            raise FormulaError(Issue(where, f"'.' in {text!r}", "", "name the columns"))
+            raise FormulaError(
+                Issue(where, f"'.' in {text!r}", "columns by name", "'.' does not stand for all columns here")
+            )
         elif token.kind is Token.Kind.CONTEXT and token.token in "[]":
             raise FormulaError(Issue(where, f"a bracket in {text!r}", "round brackets"))
         previous = token
@@ -245,8 +261,12 @@ def _check_number(token: str, text: str, where: str, previous: Token | None) -> 
     try:
         number = float(token)
     except ValueError:
-        raise FormulaError(Issue(where, f"{token} in {text!r}", "names, numbers, arithmetic and allow-listed calls")) from None
-    is_power = previous is not None and previous.kind is Token.Kind.OPERATOR and previous.token.strip()[-1:] in ("*", "^")
+        raise FormulaError(
+            Issue(where, f"{token} in {text!r}", "names, numbers, arithmetic and allow-listed calls")
+        ) from None
+    is_power = (
+        previous is not None and previous.kind is Token.Kind.OPERATOR and previous.token.strip()[-1:] in ("*", "^")
+    )
     if is_power and number > _MAX_POWER and previous is not None and previous.token.strip() in ("**", "^"):
         raise FormulaError(Issue(where, f"the power {token} in {text!r}", f"at most {_MAX_POWER}"))
 

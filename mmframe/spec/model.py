@@ -27,13 +27,14 @@ class TermSpec:
     """A random-effects term `basis | group`.
 
     basis: the right-hand side of a formula.   group: one column, or several for an interaction.
-    structure: a Choice, or an instance of a covariance structure.   parameterization: a name, or None for the model's.
+    structure: a Choice, or an instance of a covariance structure.   parameterization: a name, an instance, or None for
+    the model's.
     """
 
     basis: str
     group: tuple[str, ...]
     structure: Any = field(factory=lambda: Choice(DEFAULT_STRUCTURE))
-    parameterization: str | None = None
+    parameterization: Any = None
 
     @property
     def group_name(self) -> str:
@@ -65,7 +66,8 @@ class ModelSpec:
     """A whole model.
 
     formula: the response and the fixed effects, `y ~ 1 + x`.   random: the terms.   weights, offset: columns.
-    stages: None selects the default.   parameterization: one name, or a mapping by term label or group.
+    stages: None selects the default.   parameterization: one name or instance, or a mapping by term
+    label or group.
     start, fix: natural parameters by name, in data units.   categorical: levels in order by column (None: as they come).
     transforms: further functions that formulas may call; they cannot be written to a document.
     """
@@ -77,7 +79,7 @@ class ModelSpec:
     weights: str | None = None
     offset: str | None = None
     criterion: str = field(default="reml", validator=_one_of(CRITERIA))
-    parameterization: str | dict[str, str] | None = None
+    parameterization: Any = None
     stages: tuple[Choice, ...] | None = None
     start: dict[str, float] = field(factory=dict)
     fix: dict[str, float] = field(factory=dict)

@@ -22,7 +22,9 @@ def points_for(structure: CovarianceStructure, size: int, kind: IndexKind | None
     return Points(labels, rng.uniform(0.0, 3.0, size=(size, 2)))
 
 
-def design_for(points: Points, *, groups: int = 24, seed: int = 3, signal: float = 1.0, weights: bool = False) -> Design:
+def design_for(
+    points: Points, *, groups: int = 24, seed: int = 3, signal: float = 1.0, weights: bool = False
+) -> Design:
     """One grouping factor and a basis of `points.size` columns; each group sees some of the points, some more than once."""
     rng = np.random.default_rng(seed)
     q = points.size

@@ -34,18 +34,28 @@ def check_parameterization(parameterization: Parameterization) -> list[str]:
         bijection = resolve_bijection(parameterization, Param("value", domain, 0))
         place = f"{who} on {domain}"
         assert bijection.size == domain.count, f"{place}: {bijection.size} coordinates for {domain.count} numbers"
-        assert len(bijection.lower) == len(bijection.upper) == bijection.size, f"{place}: the bounds have the wrong length"
+        assert len(bijection.lower) == len(bijection.upper) == bijection.size, (
+            f"{place}: the bounds have the wrong length"
+        )
         for _ in range(5):
             value = domain.sample(rng)
             theta = bijection.inverse(value)
             assert theta.shape == (bijection.size,), f"{place}: θ has the shape {theta.shape}"
-            assert np.all(theta >= bijection.lower) and np.all(theta <= bijection.upper), f"{place}: θ is outside its bounds"
+            assert np.all(theta >= bijection.lower) and np.all(theta <= bijection.upper), (
+                f"{place}: θ is outside its bounds"
+            )
             back = bijection.forward(theta)
             np.testing.assert_allclose(
-                domain.flatten(back), domain.flatten(value), rtol=1e-9, atol=1e-12, err_msg=f"{place}: unpack(pack) differs"
+                domain.flatten(back),
+                domain.flatten(value),
+                rtol=1e-9,
+                atol=1e-12,
+                err_msg=f"{place}: unpack(pack) differs",
             )
             assert domain.contains(back), f"{place}: forward() left the domain"
-            by_difference = central_differences(lambda t, b=bijection, d=domain: np.asarray(d.flatten(b.forward(t)), float), theta).T
+            by_difference = central_differences(
+                lambda t, b=bijection, d=domain: np.asarray(d.flatten(b.forward(t)), float), theta
+            ).T
             given = bijection.jacobian(theta)
             if given is not NotImplemented:
                 np.testing.assert_allclose(given, by_difference, rtol=1e-5, atol=1e-6, err_msg=f"{place}: jacobian()")
@@ -54,4 +64,9 @@ def check_parameterization(parameterization: Parameterization) -> list[str]:
             if second is not NotImplemented and given is not NotImplemented:
                 slow = central_differences(lambda t, b=bijection, a=adjoint: a @ b.jacobian(t), theta)
                 np.testing.assert_allclose(second, slow, rtol=1e-5, atol=1e-5, err_msg=f"{place}: curvature()")
-    return ["name and scale", "unpack(pack(value)) = value on every domain", "bounds hold", "first and second derivatives equal differences"]
+    return [
+        "name and scale",
+        "unpack(pack(value)) = value on every domain",
+        "bounds hold",
+        "first and second derivatives equal differences",
+    ]

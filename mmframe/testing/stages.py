@@ -83,7 +83,9 @@ def check_stage_on(
     who = f"{stage.name} on {names} in {parameterization.name}, {'REML' if reml else 'ML'}"
     assert best.converged, f"{who}: the reference did not converge: {best.reason}"
     alone, before = run_stages((stage,), design, structures, parameterization, reml)
-    assert alone.point.value <= before + 1e-9 * abs(before), f"{who}: −2 log L rose from {before} to {alone.point.value}"
+    assert alone.point.value <= before + 1e-9 * abs(before), (
+        f"{who}: −2 log L rose from {before} to {alone.point.value}"
+    )
     values = [row.value for row in alone.trace if row.stage == stage.name]
     rises = [b - a for a, b in zip(values, values[1:], strict=False)]
     if stage.name in ("em", "gradient", "newton"):

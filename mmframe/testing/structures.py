@@ -8,9 +8,8 @@ import numpy as np
 
 from mmframe.covariance.derivative import central_differences, flatten_phi, jacobian, make_phi
 from mmframe.covariance.domain import Array, Box
-from mmframe.covariance.model import BoundTerm, CovarianceModel
+from mmframe.covariance.model import SIGMA2, BoundTerm, CovarianceModel
 from mmframe.covariance.parameterization import Parameterization, cover, resolve_bijection
-from mmframe.covariance.model import SIGMA2
 from mmframe.covariance.project import divergence, project_numerically
 from mmframe.covariance.structure import CovarianceStructure, Param, Points
 from mmframe.likelihood.dense import DenseEngine
@@ -41,7 +40,8 @@ def check_covariance_structure(structure: CovarianceStructure, sizes: tuple[int,
             _jacobian(structure, params, points, sample)
         for sample in _edges(params):
             _positive_definite(structure, params, points, sample, inside=False)
-        _identifiable(structure, params, points)
+        if size == max(sizes):  # at few points a shape may have nothing to shape
+            _identifiable(structure, params, points)
         _projection(structure, points)
         _report(structure, params, points)
     done += [
@@ -73,7 +73,9 @@ def _declarations(structure: CovarianceStructure, params: tuple[Param, ...], siz
     assert names, f"{structure.name}: no parameter at {size} points"
     assert len(set(names)) == len(names), f"{structure.name}: parameter names repeat: {names}"
     assert all(name.isidentifier() for name in names), f"{structure.name}: {names} are not all identifiers"
-    assert params == tuple(structure.params(points_for(structure, size))), f"{structure.name}: params() changes between calls"
+    assert params == tuple(structure.params(points_for(structure, size))), (
+        f"{structure.name}: params() changes between calls"
+    )
 
 
 def _samples(params: tuple[Param, ...]) -> list[Array]:
@@ -115,7 +117,9 @@ def _positive_definite(
     assert smallest > bound or (not inside and smallest >= bound), f"{who}: Σ has the eigenvalue {smallest:.3g}"
 
 
-def _permutations_and_subsets(structure: CovarianceStructure, params: tuple[Param, ...], points: Points, flat: Array) -> None:
+def _permutations_and_subsets(
+    structure: CovarianceStructure, params: tuple[Param, ...], points: Points, flat: Array
+) -> None:
     rng = np.random.default_rng(1)
     whole = _sigma(structure, params, flat, points.index)
     for pick in (rng.permutation(points.size), np.arange(0, points.size, 2)):
@@ -140,7 +144,9 @@ def _stacks(structure: CovarianceStructure, params: tuple[Param, ...], points: P
     stacked = np.stack([points.index, points.index[::-1]])
     together = _sigma(structure, params, flat, stacked)
     apart = np.stack([_sigma(structure, params, flat, index) for index in stacked])
-    np.testing.assert_allclose(together, apart, rtol=1e-12, err_msg=f"{structure.name}: a stack of indices differs from a loop")
+    np.testing.assert_allclose(
+        together, apart, rtol=1e-12, err_msg=f"{structure.name}: a stack of indices differs from a loop"
+    )
 
 
 def _jacobian(structure: CovarianceStructure, params: tuple[Param, ...], points: Points, flat: Array) -> None:
@@ -149,7 +155,10 @@ def _jacobian(structure: CovarianceStructure, params: tuple[Param, ...], points:
     differences = central_differences(lambda v: _sigma(structure, params, v, points.index), flat)
     size = max(float(np.max(np.abs(differences))), 1e-8)
     np.testing.assert_allclose(
-        given, differences, atol=1e-5 * size, err_msg=f"{structure.name}: the Jacobian ({term.method.value}) differs from differences"
+        given,
+        differences,
+        atol=1e-5 * size,
+        err_msg=f"{structure.name}: the Jacobian ({term.method.value}) differs from differences",
     )
 
 

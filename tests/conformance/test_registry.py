@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import pandas as pd
 import pytest
@@ -51,14 +51,16 @@ REAL = {
 NEEDS_ONE_UNIT = {"compound_symmetry", "variance_component"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def design_of(name: str) -> Design:
     formula, file = REAL[name]
     return mm.ModelBuilder().fixed(formula).build(pd.read_csv(HERE / "data" / f"{file}.csv")).design
 
 
 COMBINATIONS = [
-    pytest.param(structure, parameterization, stage, data, id=f"{structure.name}-{parameterization.name}-{stage.name}-{data}")
+    pytest.param(
+        structure, parameterization, stage, data, id=f"{structure.name}-{parameterization.name}-{stage.name}-{data}"
+    )
     for structure in entries(STRUCTURE)
     for parameterization in entries(PARAMETERIZATION)
     for stage in entries(STAGE)
@@ -68,7 +70,9 @@ COMBINATIONS = [
 
 
 @pytest.mark.parametrize(("structure", "parameterization", "stage", "data"), COMBINATIONS)
-def test_every_combination_reaches_the_optimum(structure: Entry, parameterization: Entry, stage: Entry, data: str) -> None:
+def test_every_combination_reaches_the_optimum(
+    structure: Entry, parameterization: Entry, stage: Entry, data: str
+) -> None:
     """No stage raises −2 log L; finishing stages alone, others with one after them, come within 1e-5; ML and REML."""
     for reml in (True, False):
         check_stage_on(stage.cls(), design_of(data), structure.cls(), parameterization.cls(), reml)

@@ -126,7 +126,9 @@ def test_scores_and_hessian_equal_differences(seed: int, reml: bool, sigma2: flo
     fast = PooledEngine.reduce(design)
     np.testing.assert_allclose(gradient(at, fast), central_differences(value, at), rtol=1e-6, atol=1e-6)
     tangents = tuple(
-        np.concatenate([np.zeros((sum(sizes[:k]), q, q)), vech_basis(q), np.zeros((len(at) - sum(sizes[: k + 1]), q, q))])
+        np.concatenate(
+            [np.zeros((sum(sizes[:k]), q, q)), vech_basis(q), np.zeros((len(at) - sum(sizes[: k + 1]), q, q))]
+        )
         for k, q in enumerate((2, 1))
     )
     dsigma2 = np.zeros(len(at))
@@ -134,9 +136,7 @@ def test_scores_and_hessian_equal_differences(seed: int, reml: bool, sigma2: flo
         dsigma2[-1] = 1.0
     answer = fast.curvature(G, tangents, reml=reml, sigma2=sigma2)
     assert answer is not None
-    hessian = second_derivatives(
-        sums(answer[0], reml=reml), answer[0].solution, dsigma2, profiled=sigma2 is None
-    )
+    hessian = second_derivatives(sums(answer[0], reml=reml), answer[0].solution, dsigma2, profiled=sigma2 is None)
     slow = central_differences(gradient, at)
     np.testing.assert_allclose(hessian, slow, rtol=1e-6, atol=1e-6 * np.max(np.abs(slow)))
 

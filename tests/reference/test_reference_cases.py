@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from tests.reference.cases import BY_ID, CASES, builder_of, data_of, label_of
 SCALE_FREE = 1e-8
 
 
-@lru_cache(maxsize=None)
+@cache
 def fitted(case_id: str) -> mm.FitResult:
     case = BY_ID[case_id]
     return builder_of(case).build(data_of(case)).fit()

@@ -41,7 +41,12 @@ class LBFGS(OptimizerStage):
             method="L-BFGS-B",
             bounds=Bounds(problem.lower, problem.upper),
             callback=lambda u: monitor.step(u, problem.value(u), last["size"]),
-            options={"maxiter": self.max_iterations, "maxfun": 10 * self.max_iterations, "gtol": self.tolerance, "ftol": 0.0},
+            options={
+                "maxiter": self.max_iterations,
+                "maxfun": 10 * self.max_iterations,
+                "gtol": self.tolerance,
+                "ftol": 0.0,
+            },
         )
         reason = StopReason.CONVERGED if found.success else StopReason.NO_PROGRESS
         if found.status == 1:
