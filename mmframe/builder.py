@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import attrs
@@ -76,7 +76,7 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
             structures.append(chosen)
         else:
             where = f"random[{k}] ({term.label}): structure"
-            structures.append(attempt(lambda c=chosen, w=where: registry.create(STRUCTURE, c.name, c.options, w)))
+            structures.append(attempt(partial(registry.create, STRUCTURE, chosen.name, chosen.options, where)))
     names = [_parameterization(spec, k) for k in range(len(spec.random))] or [DEFAULT_PARAMETERIZATION]
     if isinstance(spec.parameterization, dict):
         known = {key for term in spec.random for key in (term.label, term.group_name)}
@@ -84,7 +84,7 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
     parameterizations = [
         chosen
         if isinstance(chosen, Parameterization)
-        else attempt(lambda n=chosen: registry.create(PARAMETERIZATION, n, {}, "parameterization"))
+        else attempt(partial(registry.create, PARAMETERIZATION, chosen, {}, "parameterization"))
         for chosen in names
     ]
     scales = {p.scale for p in parameterizations if p is not None}
@@ -100,9 +100,7 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
     if not chosen_stages:
         issues.append(Issue("stages", "an empty list", ", ".join(registry.names(STAGE))))
     stages = [
-        attempt(lambda c=c, i=i: registry.create(STAGE, c.name, c.options, f"stages[{i}]"))
-        if isinstance(c, Choice)
-        else c
+        attempt(partial(registry.create, STAGE, c.name, c.options, f"stages[{i}]")) if isinstance(c, Choice) else c
         for i, c in enumerate(chosen_stages)
     ]
     engines = ENGINES
@@ -126,7 +124,7 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
     return Resolved(tuple(structures), tuple(parameterizations), tuple(stages), engines)
 
 
-def _parameterization(spec: ModelSpec, k: int) -> str | Parameterization:
+def _parameterization(spec: ModelSpec, k: int) -> Any:
     """The parameterization of a term, by name or as an instance."""
     term = spec.random[k]
     if term.parameterization is not None:

@@ -127,9 +127,9 @@ def choose_method(structure: CovarianceStructure, params: tuple[Param, ...], poi
     """The best method that this structure supports at these points; a complex step only where it proves right."""
     rng = np.random.default_rng(20240229)
     samples = [flatten_phi(params, {p.name: p.domain.sample(rng) for p in params}) for _ in range(3)]
-    if type(structure).jacobian is not CovarianceStructure.jacobian:
-        if _analytic(structure, params, samples[0], points.index) is not NotImplemented:
-            return DerivativeMethod.ANALYTIC
+    overridden = type(structure).jacobian is not CovarianceStructure.jacobian
+    if overridden and _analytic(structure, params, samples[0], points.index) is not NotImplemented:
+        return DerivativeMethod.ANALYTIC
     for flat in samples:
         try:
             with np.errstate(all="ignore"):

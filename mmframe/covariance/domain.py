@@ -14,7 +14,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]  # of floats; complex while a complex step is taken
 
 
 @lru_cache(maxsize=128)

@@ -6,6 +6,7 @@ derivatives along the same road. It holds no data.
 
 from __future__ import annotations
 
+import itertools
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -229,7 +230,7 @@ class CovarianceModel:
     @cached_property
     def _places(self) -> tuple[slice, ...]:
         ends = np.cumsum([0, *(t.size for t in self.terms)])
-        return tuple(slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
+        return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(ends))
 
     @cached_property
     def size(self) -> int:

@@ -46,9 +46,18 @@ ABSOLUTE = Scale.ABSOLUTE
 class Bijection(ABC):
     """Coordinates on one domain. `lower` and `upper` (size,) bound the coordinates; ±inf where they are free."""
 
-    size: int
-    lower: Array
-    upper: Array
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many coordinates there are: as many as the domain counts."""
+
+    @property
+    def lower(self) -> Array:
+        return np.full(self.size, -np.inf)
+
+    @property
+    def upper(self) -> Array:
+        return np.full(self.size, np.inf)
 
     @abstractmethod
     def forward(self, theta: Array) -> Any:
@@ -90,15 +99,15 @@ class Identity(Bijection):
     domain: Box
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         return self.domain.count
 
     @property
-    def lower(self) -> Array:  # type: ignore[override]
+    def lower(self) -> Array:
         return np.full(self.size, self.domain.low)
 
     @property
-    def upper(self) -> Array:  # type: ignore[override]
+    def upper(self) -> Array:
         return np.full(self.size, self.domain.high)
 
     def forward(self, theta: Array) -> Any:
@@ -124,16 +133,8 @@ class _Elementwise(Bijection):
     domain: Box
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         return self.domain.count
-
-    @property
-    def lower(self) -> Array:  # type: ignore[override]
-        return np.full(self.size, -np.inf)
-
-    @property
-    def upper(self) -> Array:  # type: ignore[override]
-        return np.full(self.size, np.inf)
 
     @abstractmethod
     def _map(self, theta: Array) -> tuple[Array, Array, Array]:
@@ -225,17 +226,13 @@ class MatrixEntries(Bijection):
     domain: PositiveDefinite
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         return self.domain.count
 
     @property
-    def lower(self) -> Array:  # type: ignore[override]
+    def lower(self) -> Array:
         rows, cols = vech_indices(self.domain.dim)
         return np.where(rows == cols, 0.0, -np.inf)
-
-    @property
-    def upper(self) -> Array:  # type: ignore[override]
-        return np.full(self.size, np.inf)
 
     def forward(self, theta: Array) -> Psd:
         value = Psd(unvech(theta))
@@ -258,7 +255,7 @@ def _lower_root(value: Any) -> Array:
     if root.shape[0] == root.shape[1] and not np.any(np.triu(root, 1)):
         lower = root
     else:
-        lower = np.linalg.qr(root.T, mode="r").T
+        lower = np.asarray(np.linalg.qr(root.T, mode="r")).T
         if lower.shape[1] < lower.shape[0]:
             lower = np.pad(lower, ((0, 0), (0, lower.shape[0] - lower.shape[1])))
     signs = np.where(np.diag(lower) < 0, -1.0, 1.0)
@@ -275,16 +272,8 @@ class CholeskyEntries(Bijection):
     domain: PositiveDefinite
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         return self.domain.count
-
-    @property
-    def lower(self) -> Array:  # type: ignore[override]
-        return np.full(self.size, -np.inf)
-
-    @property
-    def upper(self) -> Array:  # type: ignore[override]
-        return np.full(self.size, np.inf)
 
     def _root(self, theta: Array) -> Array:
         root = np.zeros((self.domain.dim, self.domain.dim))
@@ -326,16 +315,8 @@ class LogCholeskyEntries(Bijection):
     domain: PositiveDefinite
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         return self.domain.count
-
-    @property
-    def lower(self) -> Array:  # type: ignore[override]
-        return np.full(self.size, -np.inf)
-
-    @property
-    def upper(self) -> Array:  # type: ignore[override]
-        return np.full(self.size, np.inf)
 
     @property
     def _plain(self) -> CholeskyEntries:
@@ -359,14 +340,14 @@ class LogCholeskyEntries(Bijection):
 
     def jacobian(self, theta: Array) -> Array:
         entries, slope = self._entries(theta)
-        return self._plain.jacobian(entries) * slope
+        return np.asarray(self._plain.jacobian(entries) * slope)
 
     def curvature(self, theta: Array, adjoint: Array) -> Array:
         entries, slope = self._entries(theta)
         rows, cols = vech_indices(self.domain.dim)
         second = self._plain.curvature(entries, adjoint) * slope[:, None] * slope[None, :]
         first = self._plain.jacobian(entries).T @ adjoint
-        return second + np.diag(np.where(rows == cols, first * slope, 0.0))
+        return np.asarray(second + np.diag(np.where(rows == cols, first * slope, 0.0)))
 
 
 @frozen(eq=False)
@@ -379,15 +360,15 @@ class StandardDeviationsCorrelations(Bijection):
     domain: PositiveDefinite
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         return self.domain.count
 
     @property
-    def lower(self) -> Array:  # type: ignore[override]
+    def lower(self) -> Array:
         return np.concatenate([np.zeros(self.domain.dim), np.full(self.size - self.domain.dim, -1.0)])
 
     @property
-    def upper(self) -> Array:  # type: ignore[override]
+    def upper(self) -> Array:
         return np.concatenate([np.full(self.domain.dim, np.inf), np.ones(self.size - self.domain.dim)])
 
     def forward(self, theta: Array) -> Psd:

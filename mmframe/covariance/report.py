@@ -14,6 +14,7 @@ from attrs import frozen
 from mmframe.covariance.derivative import make_phi
 from mmframe.covariance.domain import Array, Box, PositiveDefinite, vech
 from mmframe.covariance.model import BoundTerm
+from mmframe.covariance.structure import Phi
 
 SIGMA = "sigma"
 
@@ -108,10 +109,8 @@ def _of_term(k: int, term: BoundTerm) -> list[Reported]:
     return out
 
 
-def _sample_phi(term: BoundTerm) -> object:
+def _sample_phi(term: BoundTerm) -> Phi:
     rng = np.random.default_rng(0)
-    from mmframe.covariance.structure import Phi
-
     return Phi({p.name: p.domain.sample(rng) for p in term.params})
 
 

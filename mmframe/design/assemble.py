@@ -192,7 +192,8 @@ def _check_finite(matrix: Array, columns: tuple[str, ...], where: str) -> None:
         bad = int(np.sum(~np.isfinite(matrix[:, j])))
         if bad:
             raise DataError(
-                f"{where}: the column {name!r} has {bad} values that are infinite or not a number · drop these rows, or change the transformation"
+                f"{where}: the column {name!r} has {bad} values that are infinite or not a number"
+                " · drop these rows, or change the transformation"
             )
 
 

@@ -31,7 +31,7 @@ def to_pandas(data: Any, columns: Iterable[str], where: str = "data") -> pd.Data
     wanted = sorted(columns)
     if isinstance(data, (str, Path)):
         data = read_table(data)
-    if isinstance(data, Mapping) and not isinstance(data, pd.DataFrame):
+    if isinstance(data, Mapping):
         try:
             data = pd.DataFrame(dict(data))
         except ValueError as problem:
@@ -48,7 +48,7 @@ def to_pandas(data: Any, columns: Iterable[str], where: str = "data") -> pd.Data
             " of a CSV or Parquet file"
         ) from None
     _require(wanted, table.columns, where)
-    return table.select(wanted).to_pandas()
+    return pd.DataFrame(table.select(wanted).to_pandas())
 
 
 def _require(wanted: list[str], known: list[str], where: str) -> None:

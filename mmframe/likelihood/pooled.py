@@ -12,6 +12,7 @@ taken in chunks that stay in the cache.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from functools import cached_property
 from typing import ClassVar
@@ -124,7 +125,7 @@ class PooledEngine(Engine):
     @cached_property
     def _blocks(self) -> tuple[slice, ...]:
         ends = np.cumsum([0, *self.widths])
-        return tuple(slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
+        return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(ends))
 
     @cached_property
     def _pool_of(self) -> NDArray[np.intp]:
@@ -138,7 +139,7 @@ class PooledEngine(Engine):
 
     @cached_property
     def _single(self) -> bool:
-        return self.A.shape[2] == self.W.shape[1]
+        return bool(self.A.shape[2] == self.W.shape[1])
 
     def _chunks(self, root: Array, size: int = CHUNK) -> Iterator[_Chunk]:
         q, pools = self.q, self.W.shape[1]
@@ -249,7 +250,7 @@ class PooledEngine(Engine):
         for block, dG in zip(self._blocks, tangents, strict=True):
             moved[:, block, block] = dG
         cross, logdet = self._start(), 0.0
-        rows, cols = vech_indices(q)
+        rows, _cols = vech_indices(q)
         # tr(V⁻¹V_jV⁻¹V_l) = Σ tr(N dG_j N dG_l) needs only Σ N ⊗ N; likewise P needs only Σ H ⊗ H.
         N_sum, N_gram = np.zeros(rows.size), np.zeros((rows.size, rows.size))
         H_gram, Q_inner = np.zeros((q * r, q * r)), np.zeros((k * r, k * r))
@@ -295,7 +296,7 @@ class PooledEngine(Engine):
         return (self.m,) * len(self.widths)
 
     @cached_property
-    def unit_scales(self) -> tuple[Array, ...]:  # type: ignore[override]
+    def unit_scales(self) -> tuple[Array, ...]:
         scale = np.sqrt(self.W[stack.diagonal_places(self.q)] @ self.count / self.n)
         return tuple(scale[b] for b in self._blocks)
 
@@ -350,7 +351,7 @@ def _pool(W: Array, A: Array) -> tuple[Array, Array, Array, NDArray[np.intp]]:
     for size in np.unique(count[large]):  # pools of one size go through one batched QR
         alike = np.flatnonzero(large & (count == size))
         columns = starts[alike][:, None] + np.arange(size)
-        triangles = np.linalg.qr(np.moveaxis(rows[:, columns], 0, -1), mode="r")
+        triangles = np.asarray(np.linalg.qr(np.moveaxis(rows[:, columns], 0, -1), mode="r"))
         target = first[alike][:, None] + np.arange(q * r)
         out[:, target] = np.moveaxis(triangles, -1, 0)
     return np.ascontiguousarray(W[:, leader]), count.astype(float), out.reshape(q, r, -1), first

@@ -49,12 +49,12 @@ class Problem:
     model: CovarianceModel
     reml: bool
     counts: Counts = field(factory=Counts)
-    unit: Array = field(default=None)
+    unit: Array = field()
     _memory: _Memory = field(factory=_Memory)
 
-    def __attrs_post_init__(self) -> None:
-        if self.unit is None:
-            self.unit = np.ones(self.model.size)
+    @unit.default
+    def _plain_units(self) -> Array:
+        return np.ones(self.model.size)
 
     @property
     def size(self) -> int:

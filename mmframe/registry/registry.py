@@ -26,7 +26,7 @@ from mmframe.registry.loader import BUILT_IN, PluginRecord, load_all, new_manage
 
 STRUCTURE, PARAMETERIZATION, STAGE = "covariance structure", "parameterization", "stage"
 
-_KINDS: dict[str, tuple[str, type]] = {
+_KINDS: dict[str, tuple[str, Any]] = {
     STRUCTURE: ("mmframe_covariance_structures", CovarianceStructure),
     PARAMETERIZATION: ("mmframe_parameterizations", Parameterization),
     STAGE: ("mmframe_optimizer_stages", OptimizerStage),
@@ -58,9 +58,10 @@ class Entry:
 
 
 def _validated(kind: str, cls: Any, record: PluginRecord) -> Entry:
-    base = _KINDS[kind][1]
+    base: Any = _KINDS[kind][1]
     who = f"plugin {record.name!r} of {record.distribution}"
-    if not (inspect.isclass(cls) and issubclass(cls, base)):
+    plugin: type | None = cls if isinstance(cls, type) else None
+    if plugin is None or not issubclass(plugin, base):
         raise PluginError(f"{who} gave {cls!r}; allowed: classes derived from {base.__name__}")
     if inspect.isabstract(cls):
         missing = ", ".join(sorted(cls.__abstractmethods__))

@@ -90,7 +90,7 @@ def encode_rows(
     offset = None if encoding.offset is None else frame[encoding.offset].to_numpy(dtype=float)
     w = frame[weights].to_numpy(dtype=float) if weights is not None and weights in frame.columns else None
     Z: list[Array] = []
-    codes: list[Any] = []
+    places: list[Any] = []
     if conditional:
         for term in encoding.terms:
             basis = term.basis
@@ -98,9 +98,9 @@ def encode_rows(
                 Z.append(_indicators(basis, frame))
             else:
                 Z.append(basis.apply(frame, encoding.transforms))
-        for columns, levels in zip(estimates.grouping_columns, estimates.grouping_levels, strict=True):
-            codes.append(_match(levels, columns, frame))
-    return Rows(X, tuple(Z), tuple(codes), offset, w, frame.index), complete
+        for group, known in zip(estimates.grouping_columns, estimates.grouping_levels, strict=True):
+            places.append(_match(known, group, frame))
+    return Rows(X, tuple(Z), tuple(places), offset, w, frame.index), complete
 
 
 def _indicators(points: PointSet, frame: pd.DataFrame) -> Array:
@@ -169,6 +169,18 @@ def predict(
     return pd.DataFrame(
         {"estimate": mean, "std_error": error, "lower": mean - z * error, "upper": mean + z * error}, index=rows.index
     )
+
+
+def put_back(made: pd.Series | pd.DataFrame, kept: Any, data: Any) -> pd.Series | pd.DataFrame:
+    """Predictions of the complete rows among all rows of the data; NaN for the others."""
+    if np.all(kept):
+        return made
+    index = data.index if isinstance(data, pd.DataFrame) else pd.RangeIndex(kept.size)
+    out = np.full((kept.size, *np.shape(made)[1:]), np.nan)
+    out[kept] = made
+    if isinstance(made, pd.DataFrame):
+        return pd.DataFrame(out, index, made.columns)
+    return pd.Series(out, index, name=made.name)
 
 
 def _check_levels(rows: Rows, estimates: Estimates, new_levels: str) -> None:

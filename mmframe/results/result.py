@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from mmframe.errors import Issue, SpecError
 from mmframe.likelihood.engine import Effects
 from mmframe.results import effects, parameters, simulate, summary, tables
 from mmframe.results.estimates import Estimates
-from mmframe.results.predict import encode_rows, predict
+from mmframe.results.predict import encode_rows, predict, put_back
 from mmframe.results.source import FittedSource, Source
 from mmframe.spec.model import ModelSpec
 
@@ -171,22 +171,14 @@ class FitResult:
         DataFrame estimate, std_error, lower, upper). Rows with missing values give NaN.
         Raises DataError for levels or categories that were not fitted.
         """
-        choices = {"level": level, "new_levels": new_levels, "interval": interval, "confidence": confidence}
+        found = self._effects if level == "conditional" else None
+        choose = partial(predict, level=level, new_levels=new_levels, interval=interval, confidence=confidence)
         if data is None:
-            return predict(
-                self.source.rows, self.estimates, self._effects if level == "conditional" else None, **choices
-            )  # type: ignore[arg-type]
+            return choose(self.source.rows, self.estimates, found)
         needs_Z = level == "conditional" or interval == "prediction"
-        rows, complete = encode_rows(
-            self.source.encoding, self.estimates, data, conditional=needs_Z, weights=self.spec.weights
-        )
-        made = predict(rows, self.estimates, self._effects if level == "conditional" else None, **choices)  # type: ignore[arg-type]
-        if np.all(complete):
-            return made
-        out = np.full((complete.size, *np.shape(made)[1:]), np.nan)
-        out[complete] = made
-        index = pd.RangeIndex(complete.size) if not hasattr(data, "index") else data.index
-        return pd.Series(out, index, name="estimate") if out.ndim == 1 else pd.DataFrame(out, index, made.columns)  # type: ignore[union-attr]
+        encoding, weights = self.source.encoding, self.spec.weights
+        rows, kept = encode_rows(encoding, self.estimates, data, conditional=needs_Z, weights=weights)
+        return put_back(choose(rows, self.estimates, found), kept, data)
 
     def simulate(self, n: int = 1, seed: int | np.random.Generator | None = None) -> Array:
         """n simulated responses as columns (nobs, n), with new random effects."""

@@ -123,11 +123,11 @@ class FittedSource(Source):
         )
 
     @cached_property
-    def parameter_table(self) -> pd.DataFrame:  # type: ignore[override]
+    def parameter_table(self) -> pd.DataFrame:
         return parameter_table(self.model, self.found)
 
     @cached_property
-    def effects(self) -> tuple[Effects, ...]:  # type: ignore[override]
+    def effects(self) -> tuple[Effects, ...]:
         relative = tuple(
             bound.covariance_of(flat) / self.found.point.sigma2
             for bound, flat in zip(self.model.covariance.terms, self.found.point.flats, strict=True)
@@ -135,7 +135,7 @@ class FittedSource(Source):
         return type(self.model.engine).effects(self.model.design, relative, self.found.evaluation.beta)
 
     @cached_property
-    def fitted(self) -> Array:  # type: ignore[override]
+    def fitted(self) -> Array:
         return np.asarray(self.population + conditional_part(self.rows, self.estimates(), self.effects))
 
     @property

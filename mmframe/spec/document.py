@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def _random(reader: _Reader, value: Any) -> list[TermSpec]:
     for k, item in enumerate(value):
         path = f"random[{k}]"
         if isinstance(item, str):
-            out += reader.attempt(path, lambda text=item, p=path: read_term(text, p)) or []
+            out += reader.attempt(path, partial(read_term, item, path)) or []
             continue
         if not isinstance(item, Mapping):
             reader.say(path, item, "a term in words, or {term: ..., structure: ..., parameterization: ...}")
@@ -184,7 +185,7 @@ def _random(reader: _Reader, value: Any) -> list[TermSpec]:
         if "term" not in item:
             reader.say(path, "'term' is missing", "term: 1 + x | group")
             continue
-        terms = reader.attempt(f"{path}.term", lambda text=item["term"], p=path: read_term(str(text), p)) or []
+        terms = reader.attempt(f"{path}.term", partial(read_term, str(item["term"]), path)) or []
         if item.get("structure") is not None:
             chosen = reader.choice(f"{path}.structure", item["structure"])
             if any(t.structure not in (Choice(DEFAULT_STRUCTURE), chosen) for t in terms):

@@ -123,9 +123,10 @@ class _Checker:
             for item in node.elts:
                 self.check(item, argument=True)
         elif isinstance(node, ast.Dict) and argument:
-            for part in (*node.keys, *node.values):
-                if part is not None:
-                    self.check(part, argument=True)
+            if None in node.keys:  # **rest
+                raise self.refuse("a starred argument")
+            for item in (*filter(None, node.keys), *node.values):
+                self.check(item, argument=True)
         else:
             raise self.refuse(f"a {type(node).__name__.lower()}")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 
 from mmframe.covariance.derivative import central_differences
-from mmframe.covariance.domain import Domain, Interval, Positive, PositiveDefinite, Real
-from mmframe.covariance.parameterization import Parameterization, Scale, resolve_bijection
+from mmframe.covariance.domain import Array, Domain, Interval, Positive, PositiveDefinite, Real
+from mmframe.covariance.parameterization import Bijection, Parameterization, Scale, resolve_bijection
 from mmframe.covariance.structure import Param
 
 DOMAINS: tuple[Domain, ...] = (
@@ -22,6 +23,14 @@ DOMAINS: tuple[Domain, ...] = (
     PositiveDefinite(2),
     PositiveDefinite(4),
 )
+
+
+def _flat(domain: Domain, bijection: Bijection, theta: Array) -> Array:
+    return np.asarray(domain.flatten(bijection.forward(theta)), dtype=float)
+
+
+def _slope(bijection: Bijection, adjoint: Array, theta: Array) -> Array:
+    return np.asarray(adjoint @ bijection.jacobian(theta))
 
 
 def check_parameterization(parameterization: Parameterization) -> list[str]:
@@ -53,16 +62,14 @@ def check_parameterization(parameterization: Parameterization) -> list[str]:
                 err_msg=f"{place}: unpack(pack) differs",
             )
             assert domain.contains(back), f"{place}: forward() left the domain"
-            by_difference = central_differences(
-                lambda t, b=bijection, d=domain: np.asarray(d.flatten(b.forward(t)), float), theta
-            ).T
+            by_difference = central_differences(partial(_flat, domain, bijection), theta).T
             given = bijection.jacobian(theta)
             if given is not NotImplemented:
                 np.testing.assert_allclose(given, by_difference, rtol=1e-5, atol=1e-6, err_msg=f"{place}: jacobian()")
             adjoint = rng.normal(size=domain.count)
             second = bijection.curvature(theta, adjoint)
             if second is not NotImplemented and given is not NotImplemented:
-                slow = central_differences(lambda t, b=bijection, a=adjoint: a @ b.jacobian(t), theta)
+                slow = central_differences(partial(_slope, bijection, adjoint), theta)
                 np.testing.assert_allclose(second, slow, rtol=1e-5, atol=1e-5, err_msg=f"{place}: curvature()")
     return [
         "name and scale",

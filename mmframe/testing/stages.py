@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -87,7 +88,7 @@ def check_stage_on(
         f"{who}: −2 log L rose from {before} to {alone.point.value}"
     )
     values = [row.value for row in alone.trace if row.stage == stage.name]
-    rises = [b - a for a, b in zip(values, values[1:], strict=False)]
+    rises = [b - a for a, b in itertools.pairwise(values)]
     if stage.name in ("em", "gradient", "newton"):
         assert all(r <= 1e-8 for r in rises), f"{who}: an iteration raised −2 log L by {max(rises)}"
     stages = (stage,) if stage.finishes else (stage, newton)

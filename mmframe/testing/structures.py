@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 
@@ -203,6 +204,14 @@ def _bound(structure: CovarianceStructure, points: Points) -> BoundTerm:
     return BoundTerm.bind("basis | g", "g", structure, points, _Cover())
 
 
+def _value(problem: Problem, theta: Array) -> Array:
+    return np.asarray(problem.value(theta))
+
+
+def _gradient(problem: Problem, theta: Array) -> Array:
+    return problem.gradient(theta)[1]
+
+
 def check_against_oracle(structure: CovarianceStructure, parameterization: Parameterization, points: Points) -> None:
     """Value, gradient and Hessian of the pooled engine against the dense oracle and differences; ML and REML."""
     design = design_for(points, groups=9)
@@ -216,9 +225,9 @@ def check_against_oracle(structure: CovarianceStructure, parameterization: Param
         slow = Problem(DenseEngine.reduce(design), model, reml)
         value, gradient = fast.gradient(theta)
         assert abs(value - slow.value(theta)) <= 1e-9 * abs(value), f"{who}: the value differs from the dense oracle"
-        by_value = central_differences(lambda t, p=slow: np.asarray(p.value(t)), theta, np.full(theta.size, 1.0))
+        by_value = central_differences(partial(_value, slow), theta, np.full(theta.size, 1.0))
         np.testing.assert_allclose(gradient, by_value, rtol=1e-5, atol=1e-4, err_msg=f"{who}: gradient")
-        by_gradient = central_differences(lambda t, p=slow: p.gradient(t)[1], theta)
+        by_gradient = central_differences(partial(_gradient, slow), theta)
         hessian = fast.hessian(theta)
         size = float(np.max(np.abs(hessian)))
         np.testing.assert_allclose(hessian, by_gradient, atol=1e-6 * size, err_msg=f"{who}: Hessian")
