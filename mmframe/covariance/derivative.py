@@ -142,10 +142,10 @@ def choose_method(structure: CovarianceStructure, params: tuple[Param, ...], poi
     return DerivativeMethod.COMPLEX_STEP
 
 
-def is_linear(
+def constant_jacobian(
     method: DerivativeMethod, structure: CovarianceStructure, params: tuple[Param, ...], points: Points
-) -> bool:
-    """Whether ∂Σ/∂φ is the same everywhere, so that Σ has no second derivative in φ."""
+) -> Array | None:
+    """∂Σ/∂φ where it is the same everywhere, so that Σ is linear in φ; else None."""
     rng = np.random.default_rng(20240301)
     first, second = (
         jacobian(
@@ -157,4 +157,4 @@ def is_linear(
         )
         for _ in range(2)
     )
-    return bool(np.array_equal(first, second))
+    return first if np.array_equal(first, second) else None

@@ -18,8 +18,8 @@ from mmframe.covariance.derivative import (
     DerivativeMethod,
     central_differences,
     choose_method,
+    constant_jacobian,
     flatten_phi,
-    is_linear,
     jacobian,
     make_phi,
 )
@@ -43,22 +43,22 @@ SIGMA2 = Param("sigma2", Positive(), scale_power=2)
 @lru_cache(maxsize=256)
 def _derivatives(
     structure: CovarianceStructure, params: tuple[Param, ...], index_bytes: bytes, shape: tuple[int, ...]
-) -> tuple[DerivativeMethod, bool]:
+) -> tuple[DerivativeMethod, Array | None]:
     points = Points(tuple(str(i) for i in range(shape[0])), np.frombuffer(index_bytes).reshape(shape))
     method = choose_method(structure, params, points)
-    return method, is_linear(method, structure, params, points)
+    return method, constant_jacobian(method, structure, params, points)
 
 
 def derivative_method(
     structure: CovarianceStructure, params: tuple[Param, ...], points: Points
-) -> tuple[DerivativeMethod, bool]:
-    """The derivative method and whether Σ is linear in φ; remembered for structures that can be hashed."""
+) -> tuple[DerivativeMethod, Array | None]:
+    """The derivative method, and ∂Σ/∂φ where Σ is linear in φ; remembered for structures that can be hashed."""
     index = np.ascontiguousarray(points.index, dtype=float)
     try:
         return _derivatives(structure, params, index.tobytes(), index.shape)
     except TypeError:  # an option that cannot be hashed
         method = choose_method(structure, params, points)
-        return method, is_linear(method, structure, params, points)
+        return method, constant_jacobian(method, structure, params, points)
 
 
 @frozen(eq=False)
@@ -75,16 +75,16 @@ class BoundTerm:
     params: tuple[Param, ...]
     bijections: tuple[Bijection, ...]
     method: DerivativeMethod
-    linear: bool
+    constant: Array | None  # ∂Σ/∂φ where Σ is linear in φ
 
     @classmethod
     def bind(
         cls, label: str, group: str, structure: CovarianceStructure, points: Points, parameterization: Parameterization
     ) -> BoundTerm:
         params = tuple(structure.params(points))
-        method, linear = derivative_method(structure, params, points)
+        method, constant = derivative_method(structure, params, points)
         bijections = tuple(resolve_bijection(parameterization, param) for param in params)
-        return cls(label, group, structure, points, params, bijections, method, linear)
+        return cls(label, group, structure, points, params, bijections, method, constant)
 
     @cached_property
     def size(self) -> int:
@@ -151,13 +151,8 @@ class BoundTerm:
     def natural_jacobian(self, flat: Array) -> Array:
         return jacobian(self.method, self.structure, self.params, flat, self.points.index)
 
-    @cached_property
-    def _constant_jacobian(self) -> Array:
-        rng = np.random.default_rng(0)
-        return self.natural_jacobian(flatten_phi(self.params, {p.name: p.domain.sample(rng) for p in self.params}))
-
     def _outer(self, theta: Array) -> Array:
-        return self._constant_jacobian if self.linear else self.natural_jacobian(self.flat(theta))
+        return self.natural_jacobian(self.flat(theta)) if self.constant is None else self.constant
 
     def tangents(self, theta: Array) -> Array:
         """∂Σ/∂θ: (size, q, q)."""
@@ -177,7 +172,7 @@ class BoundTerm:
         outer = self._outer(theta)
         natural = outer.reshape(outer.shape[0], -1) @ score.ravel()
         out = np.zeros((self.size, self.size))
-        if not self.linear:
+        if self.constant is None:
             curved = central_differences(
                 lambda flat: np.tensordot(self.natural_jacobian(flat), score, axes=2), self.flat(theta)
             )

@@ -14,7 +14,7 @@ from attrs import frozen
 from mmframe.covariance.derivative import make_phi
 from mmframe.covariance.domain import Array, Box, PositiveDefinite, vech
 from mmframe.covariance.model import BoundTerm
-from mmframe.covariance.structure import Phi
+from mmframe.covariance.structure import CovarianceStructure, Phi
 
 SIGMA = "sigma"
 
@@ -103,7 +103,8 @@ def _of_term(k: int, term: BoundTerm) -> list[Reported]:
                 name = f"{group}.{param.name}" + (f"[{j + 1}]" if domain.count > 1 else "")
                 kind = "corr" if correlation else "param"
                 out.append(Reported(name, kind, group, "", "", k, i, j, domain.low, domain.high))
-    derived = term.structure.report(_sample_phi(term), term.points)
+    overridden = type(term.structure).report is not CovarianceStructure.report
+    derived = term.structure.report(_sample_phi(term), term.points) if overridden else NotImplemented
     if derived is not NotImplemented:
         out += [Reported(f"{group}.{name}", "derived", group, "", "", k, -1, -1, -np.inf, np.inf) for name in derived]
     return out

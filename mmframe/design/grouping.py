@@ -13,21 +13,21 @@ def factorize(column: pd.Series) -> tuple[NDArray[np.intp], pd.Index]:
     """Codes and levels of one column: categories in their order, other labels sorted where they can be."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         kept = column.cat.remove_unused_categories()
-        return np.asarray(kept.cat.codes, dtype=np.intp), pd.Index(kept.cat.categories)
+        return np.asarray(kept.cat.codes, dtype=np.intp), pd.Index(kept.cat.categories, name=column.name)
     values = column.to_numpy()
     if values.dtype.kind in "iu" and values.size and bool(np.all(values[1:] >= values[:-1])):
         # rows sorted by an integer label: levels are where it steps
         steps = np.concatenate([[True], values[1:] != values[:-1]])
-        return np.cumsum(steps) - 1, pd.Index(values[steps])
+        return np.cumsum(steps) - 1, pd.Index(values[steps], name=column.name)
     codes, levels = pd.factorize(column.array if values.dtype.kind == "O" else values)
     labels = np.asarray(levels, dtype=object) if values.dtype.kind == "O" else np.asarray(levels)
     try:
         order = np.argsort(labels, kind="stable")
     except TypeError:  # labels of kinds that do not compare stay in the order in which they come
-        return codes.astype(np.intp), pd.Index(levels)
+        return codes.astype(np.intp), pd.Index(levels, name=column.name)
     rank = np.empty(order.size, dtype=np.intp)
     rank[order] = np.arange(order.size)
-    return rank[codes], pd.Index(labels[order])
+    return rank[codes], pd.Index(labels[order], name=column.name)
 
 
 def make_grouping(columns: tuple[str, ...], frame: pd.DataFrame) -> Grouping:
@@ -35,7 +35,7 @@ def make_grouping(columns: tuple[str, ...], frame: pd.DataFrame) -> Grouping:
     name = ":".join(columns)
     parts = [factorize(frame[c]) for c in columns]
     if len(parts) == 1:
-        return Grouping(name, parts[0][0], parts[0][1].rename(columns[0]))
+        return Grouping(name, *parts[0])
     combined = np.zeros(len(frame), dtype=np.int64)
     for codes, levels in parts:
         combined = combined * max(len(levels), 1) + codes

@@ -326,6 +326,8 @@ def _by_entries(gram: Array, q: int, r: int) -> Array:
 def _pool(W: Array, A: Array) -> tuple[Array, Array, Array, NDArray[np.intp]]:
     """Collect groups of equal W: (W, count, A, first)."""
     q, r, m = A.shape
+    if m < stack.FEW:  # there is nothing to gain
+        return W, np.ones(m), A, np.arange(m + 1)
     # One number a group stands for its W; equal W give equal numbers, and the check below catches a coincidence.
     key = np.zeros(m)
     for k, row in enumerate(W):

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from mmframe.covariance.domain import Array, unvech, vech_basis, vech_indices
 
 UNROLL_TO = 6
-_FEW = 64
+FEW = 64
 
 
 def unrolled(q: int, n: int) -> bool:
     """Whether entries of n groups are worked one by one; else matrices go to LAPACK in a batch."""
-    return q <= UNROLL_TO and n >= _FEW
+    return q <= UNROLL_TO and n >= FEW
 
 
 def vech_place(a: int, b: int) -> int:
@@ -64,8 +64,8 @@ def cholesky(stack: Array, q: int) -> Array:
     """Lower factors (q, q, n) of positive definite matrices given by their lower triangles."""
     n = stack.shape[1]
     if not unrolled(q, n):
-        matrices = np.moveaxis(full(stack), -1, 0)
-        return np.ascontiguousarray(np.moveaxis(np.linalg.cholesky(matrices), 0, -1))
+        matrices = full(stack).transpose(2, 0, 1)
+        return np.ascontiguousarray(np.linalg.cholesky(matrices).transpose(1, 2, 0))
     L = np.zeros((q, q, n))
     for j in range(q):
         pivot = stack[vech_place(j, j)].copy()
@@ -96,8 +96,8 @@ def solve_lower(L: Array, B: Array) -> Array:
     """L⁻¹B for each group, in place of B: L (q, q, n), B (q, r, n)."""
     q = L.shape[0]
     if not unrolled(q, L.shape[2]):
-        solved = np.linalg.solve(np.moveaxis(L, -1, 0), np.moveaxis(B, -1, 0))
-        return np.ascontiguousarray(np.moveaxis(solved, 0, -1))
+        solved = np.linalg.solve(L.transpose(2, 0, 1), B.transpose(2, 0, 1))
+        return np.ascontiguousarray(solved.transpose(1, 2, 0))
     for i in range(q):
         for c in range(i):
             B[i] -= L[i, c] * B[c]
@@ -109,8 +109,8 @@ def minus_gram(stack: Array, U: Array) -> Array:
     """W − U'U by lower triangles: stack (t, n), U (q, q, n) -> (t, n)."""
     q = U.shape[0]
     if not unrolled(q, U.shape[2]):
-        batch = np.moveaxis(U, -1, 0)
-        product = np.moveaxis(np.swapaxes(batch, 1, 2) @ batch, 0, -1)
+        batch = U.transpose(2, 0, 1)
+        product = (np.swapaxes(batch, 1, 2) @ batch).transpose(1, 2, 0)
         rows, cols = vech_indices(q)
         return np.asarray(stack - product[rows, cols])
     out = stack.copy()
@@ -126,8 +126,8 @@ def minus_product(A: Array, U: Array, B: Array) -> Array:
     """A − U'B for each group: A (q, r, n), U (q, q, n), B (q, r, n) -> (q, r, n)."""
     q = U.shape[0]
     if not unrolled(q, U.shape[2]):
-        product = np.swapaxes(np.moveaxis(U, -1, 0), 1, 2) @ np.moveaxis(B, -1, 0)
-        return np.asarray(A - np.moveaxis(product, 0, -1))
+        product = np.swapaxes(U.transpose(2, 0, 1), 1, 2) @ B.transpose(2, 0, 1)
+        return np.asarray(A - product.transpose(1, 2, 0))
     out = A.copy()
     for a in range(q):
         for c in range(q):
