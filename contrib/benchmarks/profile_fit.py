@@ -59,7 +59,7 @@ def phases(case: Case, clock: Clock) -> str:
         covariance = builder.bind_covariance(spec, design, resolved)
         model = builder.Model(spec, design, engine, covariance, resolved.stages, registry)
     with clock.phase("start"):
-        start = starting_point(engine, covariance)
+        start = starting_point(engine, covariance, reml=spec.reml)
     with clock.phase("stages"):
         found = Pipeline(resolved.stages).run(engine, covariance, spec.reml, start)
     with clock.phase("result"):

@@ -24,10 +24,10 @@ def factorize(column: pd.Series) -> tuple[NDArray[np.intp], pd.Index]:
     try:
         order = np.argsort(labels, kind="stable")
     except TypeError:  # labels of kinds that do not compare stay in the order in which they come
-        return codes.astype(np.intp), pd.Index(levels, name=column.name)
+        return codes.astype(np.intp), pd.Index(levels, name=column.name, tupleize_cols=False)
     rank = np.empty(order.size, dtype=np.intp)
     rank[order] = np.arange(order.size)
-    return rank[codes], pd.Index(labels[order], name=column.name)
+    return rank[codes], pd.Index(labels[order], name=column.name, tupleize_cols=False)
 
 
 def make_grouping(columns: tuple[str, ...], frame: pd.DataFrame) -> Grouping:
@@ -46,11 +46,3 @@ def make_grouping(columns: tuple[str, ...], frame: pd.DataFrame) -> Grouping:
         arrays.append(levels.take(rest % max(len(levels), 1)))
         rest = rest // max(len(levels), 1)
     return Grouping(name, codes.astype(np.intp), pd.MultiIndex.from_arrays(arrays[::-1], names=list(columns)))
-
-
-def match_levels(grouping: Grouping, columns: tuple[str, ...], frame: pd.DataFrame) -> NDArray[np.intp]:
-    """The level number of each row of new data, −1 for levels that were not seen."""
-    if len(columns) == 1:
-        return np.asarray(grouping.levels.get_indexer(pd.Index(frame[columns[0]].astype(object))), dtype=np.intp)
-    wanted = pd.MultiIndex.from_frame(frame[list(columns)].astype(object))
-    return np.asarray(grouping.levels.get_indexer(wanted), dtype=np.intp)
