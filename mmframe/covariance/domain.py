@@ -90,7 +90,9 @@ def psd_root(matrix: Array) -> Array:
     Raises OutsideDomainError if an eigenvalue is negative beyond rounding.
     """
     try:
-        return np.linalg.cholesky(matrix)
+        root = np.linalg.cholesky(matrix)
+        if not np.isnan(root[-1, -1]):  # a NaN anywhere reaches the last pivot
+            return root
     except np.linalg.LinAlgError:
         pass
     if not np.all(np.isfinite(matrix)):

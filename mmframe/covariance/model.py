@@ -173,8 +173,13 @@ class BoundTerm:
         natural = outer.reshape(outer.shape[0], -1) @ score.ravel()
         out = np.zeros((self.size, self.size))
         if self.constant is None:
+            flat = self.flat(theta)
+            # differences of differences need a longer step than differences of an exact Jacobian
+            step = 30.0 if self.method is DerivativeMethod.DIFFERENCES else 1.0
             curved = central_differences(
-                lambda flat: np.tensordot(self.natural_jacobian(flat), score, axes=2), self.flat(theta)
+                lambda v: np.tensordot(self.natural_jacobian(v), score, axes=2),
+                flat,
+                step * np.maximum(np.abs(flat), 1e-3),
             )
             out += inner.T @ (0.5 * (curved + curved.T)) @ inner
         for bijection, (s, t) in zip(self.bijections, self._slices, strict=True):
