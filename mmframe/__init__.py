@@ -3,9 +3,10 @@
 __version__ = "0.1.0"
 
 from mmframe import datasets
-from mmframe.builder import Model, ModelBuilder
+from mmframe.builder import ModelBuilder
 from mmframe.errors import DataError, EngineRefusedError, FormulaError, MmframeError, PluginError, SpecError, StoreError
 from mmframe.fitting import fit, fit_spec
+from mmframe.model import Model
 from mmframe.results.result import FitResult
 from mmframe.results.store import load
 from mmframe.spec.document import load_spec

@@ -10,6 +10,15 @@ The built-in plugins import only this module, numpy, scipy and attrs. What a thi
 
 from __future__ import annotations
 
+from mmframe.covariance.bijections import (
+    Bijection,
+    CholeskyEntries,
+    Identity,
+    LogCholeskyEntries,
+    LogElementwise,
+    MatrixEntries,
+    RootElementwise,
+)
 from mmframe.covariance.domain import (
     Box,
     Domain,
@@ -24,19 +33,7 @@ from mmframe.covariance.domain import (
     vech_basis,
     vech_indices,
 )
-from mmframe.covariance.parameterization import (
-    ABSOLUTE,
-    RELATIVE,
-    Bijection,
-    CholeskyEntries,
-    Identity,
-    LogCholeskyEntries,
-    LogElementwise,
-    MatrixEntries,
-    Parameterization,
-    RootElementwise,
-    Scale,
-)
+from mmframe.covariance.parameterization import ABSOLUTE, RELATIVE, Parameterization, Scale
 from mmframe.covariance.structure import (
     COORDINATES,
     POSITION,

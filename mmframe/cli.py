@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mmframe import __version__
-from mmframe.builder import ENGINES, build, choose_engine, resolve
 from mmframe.design.assemble import assemble
 from mmframe.errors import MmframeError, SpecError, UnknownNameError, unknown
+from mmframe.model import build
 from mmframe.registry.registry import (
     PARAMETERIZATION,
     STAGE,
@@ -28,6 +28,7 @@ from mmframe.registry.registry import (
     default_registry,
     strict_registry,
 )
+from mmframe.resolution import ENGINES, choose_engine, resolve
 from mmframe.results.bundle import write_bundle
 from mmframe.results.result import FitResult
 from mmframe.spec.document import formula_of, load_spec

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmframe.builder import ModelBuilder, as_choice, build
+from mmframe.builder import ModelBuilder, as_choice
 from mmframe.errors import Issue, SpecError
+from mmframe.model import build
 from mmframe.results.result import FitResult
 from mmframe.spec.document import from_dict, load_spec
 from mmframe.spec.model import ModelSpec

@@ -37,33 +37,34 @@ class Clock:
 
 def phases(case: Case, clock: Clock) -> str:
     """One fit, layer by layer; returns how often the criterion was asked for."""
-    from mmframe import builder
+    from mmframe import builder, resolution
+    from mmframe import model as model_layer
+    from mmframe.design.assemble import assemble
     from mmframe.optimize.pipeline import Pipeline
     from mmframe.optimize.start import starting_point
     from mmframe.registry.registry import default_registry
-    from mmframe.results.result import FitResult
 
     registry = default_registry()
     with clock.phase("parse"):
         made = builder.ModelBuilder().fixed(case.formula).criterion("reml" if case.reml else "ml")
         spec = made.spec
     with clock.phase("resolve"):
-        resolved = builder.resolve(spec, registry)
+        resolved = resolution.resolve(spec, registry)
     with clock.phase("assemble"):
-        design = builder.assemble(spec, case.data, tuple(s.index_kind for s in resolved.structures))
+        design = assemble(spec, case.data, tuple(s.index_kind for s in resolved.structures))
     with clock.phase("check"):
-        builder.check_identifiable(design, resolved.structures)
+        resolution.check_identifiable(design, resolved.structures)
     with clock.phase("reduce"):
-        engine = builder.choose_engine(design, resolved.engines).reduce(design)
+        engine = resolution.choose_engine(design, resolved.engines).reduce(design)
     with clock.phase("covariance"):
-        covariance = builder.bind_covariance(spec, design, resolved)
-        model = builder.Model(spec, design, engine, covariance, resolved.stages, registry)
+        covariance = model_layer.bind_covariance(spec, design, resolved)
+        model = model_layer.Model(spec, design, engine, covariance, resolved.stages, registry)
     with clock.phase("start"):
         start = starting_point(engine, covariance, reml=spec.reml)
     with clock.phase("stages"):
         found = Pipeline(resolved.stages).run(engine, covariance, spec.reml, start)
     with clock.phase("result"):
-        _ = FitResult.of(model, found).loglike
+        _ = model.result(found).loglike
     return f"{found.counts.values} values, {found.counts.gradients} gradients, {found.counts.hessians} Hessians"
 
 

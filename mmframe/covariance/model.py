@@ -1,4 +1,4 @@
-"""The covariance model: structures and parameterizations bound to the points of a design.
+"""The covariance model: all terms of a model in their coordinates, on one scale.
 
 It translates between θ, which stages see, and the matrices G_k (relative to σ²), which engines see, and carries
 derivatives along the same road. It holds no data.
@@ -7,205 +7,20 @@ derivatives along the same road. It holds no data.
 from __future__ import annotations
 
 import itertools
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import attrs
 import numpy as np
 from attrs import frozen
 
-from mmframe.covariance.derivative import (
-    DerivativeMethod,
-    central_differences,
-    choose_method,
-    constant_jacobian,
-    flatten_phi,
-    jacobian,
-    make_phi,
-)
+from mmframe.covariance.bijections import Bijection, StandardDeviationsCorrelations, cover
 from mmframe.covariance.domain import Array, OutsideDomainError, Positive
-from mmframe.covariance.parameterization import (
-    ABSOLUTE,
-    RELATIVE,
-    Bijection,
-    Parameterization,
-    Scale,
-    StandardDeviationsCorrelations,
-    cover,
-    resolve_bijection,
-)
-from mmframe.covariance.project import project
-from mmframe.covariance.structure import CovarianceStructure, Param, Phi, Points
+from mmframe.covariance.parameterization import ABSOLUTE, RELATIVE, Scale
+from mmframe.covariance.structure import Param
+from mmframe.covariance.term import BoundTerm
 
 SIGMA2 = Param("sigma2", Positive(), scale_power=2)
-
-
-@lru_cache(maxsize=256)
-def _derivatives(
-    structure: CovarianceStructure, params: tuple[Param, ...], index_bytes: bytes, shape: tuple[int, ...]
-) -> tuple[DerivativeMethod, Array | None]:
-    points = Points(tuple(str(i) for i in range(shape[0])), np.frombuffer(index_bytes).reshape(shape))
-    method = choose_method(structure, params, points)
-    return method, constant_jacobian(method, structure, params, points)
-
-
-def derivative_method(
-    structure: CovarianceStructure, params: tuple[Param, ...], points: Points
-) -> tuple[DerivativeMethod, Array | None]:
-    """The derivative method, and ∂Σ/∂φ where Σ is linear in φ; remembered for structures that can be hashed."""
-    index = np.ascontiguousarray(points.index, dtype=float)
-    try:
-        return _derivatives(structure, params, index.tobytes(), index.shape)
-    except TypeError:  # an option that cannot be hashed
-        method = choose_method(structure, params, points)
-        return method, constant_jacobian(method, structure, params, points)
-
-
-@frozen(eq=False)
-class BoundTerm:
-    """One structure at the points of one term, with coordinates for each natural parameter.
-
-    label: `1 + Days | Subject`.   group: the grouping factor.   scale_label: names a lone scale parameter.
-    """
-
-    label: str
-    group: str
-    structure: CovarianceStructure
-    points: Points
-    params: tuple[Param, ...]
-    bijections: tuple[Bijection, ...]
-    method: DerivativeMethod
-    constant: Array | None  # ∂Σ/∂φ where Σ is linear in φ
-
-    @classmethod
-    def bind(
-        cls, label: str, group: str, structure: CovarianceStructure, points: Points, parameterization: Parameterization
-    ) -> BoundTerm:
-        params = tuple(structure.params(points))
-        method, constant = derivative_method(structure, params, points)
-        bijections = tuple(resolve_bijection(parameterization, param) for param in params)
-        return cls(label, group, structure, points, params, bijections, method, constant)
-
-    @cached_property
-    def size(self) -> int:
-        return sum(b.size for b in self.bijections)
-
-    @cached_property
-    def _slices(self) -> tuple[tuple[slice, slice], ...]:
-        """For each parameter its place in θ and in the flat φ."""
-        out, i, j = [], 0, 0
-        for param, bijection in zip(self.params, self.bijections, strict=True):
-            out.append((slice(i, i + bijection.size), slice(j, j + param.domain.count)))
-            i, j = i + bijection.size, j + param.domain.count
-        return tuple(out)
-
-    @cached_property
-    def scale_powers(self) -> Array:
-        """The scale power of each entry of the flat φ."""
-        return np.concatenate([np.full(p.domain.count, float(p.scale_power)) for p in self.params])
-
-    @cached_property
-    def coordinate_names(self) -> tuple[str, ...]:
-        return tuple(
-            f"{self.label}: {p.name}" + (f"[{i}]" if b.size > 1 else "")
-            for p, b in zip(self.params, self.bijections, strict=True)
-            for i in range(b.size)
-        )
-
-    def phi(self, theta: Array) -> Phi:
-        return Phi(
-            {
-                p.name: b.forward(theta[s])
-                for p, b, (s, _) in zip(self.params, self.bijections, self._slices, strict=True)
-            }
-        )
-
-    def flat(self, theta: Array) -> Array:
-        return flatten_phi(self.params, self.phi(theta))
-
-    def inverse(self, flat: Array) -> Array:
-        """θ of a flat φ."""
-        phi = make_phi(self.params, flat)
-        return np.concatenate([b.inverse(phi[p.name]) for p, b in zip(self.params, self.bijections, strict=True)])
-
-    def covariance(self, theta: Array) -> Array:
-        return np.asarray(self.structure.covariance(self.phi(theta), self.points.index), dtype=float)
-
-    def covariance_of(self, flat: Array) -> Array:
-        return np.asarray(self.structure.covariance(make_phi(self.params, flat), self.points.index), dtype=float)
-
-    def _inner_jacobian(self, theta: Array) -> Array:
-        """∂ flat φ / ∂θ, block by block: (count, size)."""
-        total = sum(p.domain.count for p in self.params)
-        out = np.zeros((total, self.size))
-        for param, bijection, (s, t) in zip(self.params, self.bijections, self._slices, strict=True):
-            block = bijection.jacobian(theta[s])
-            if block is NotImplemented:
-                block = central_differences(
-                    lambda u, p=param, b=bijection: np.asarray(p.domain.flatten(b.forward(u)), dtype=float),  # type: ignore[misc]
-                    np.asarray(theta[s], dtype=float),
-                ).T
-            out[t, s] = block
-        return out
-
-    def natural_jacobian(self, flat: Array) -> Array:
-        return jacobian(self.method, self.structure, self.params, flat, self.points.index)
-
-    def _outer(self, theta: Array) -> Array:
-        return self.natural_jacobian(self.flat(theta)) if self.constant is None else self.constant
-
-    def tangents(self, theta: Array) -> Array:
-        """∂Σ/∂θ: (size, q, q)."""
-        outer = self._outer(theta)
-        flat = self._inner_jacobian(theta).T @ outer.reshape(outer.shape[0], -1)
-        return np.asarray(flat.reshape(-1, *outer.shape[1:]))
-
-    def pull(self, theta: Array, score: Array) -> Array:
-        """∂/∂θ of the sum of score * Σ(θ): (size,)."""
-        outer = self._outer(theta)
-        natural = outer.reshape(outer.shape[0], -1) @ score.ravel()
-        return np.asarray(natural @ self._inner_jacobian(theta))
-
-    def second(self, theta: Array, score: Array) -> Array:
-        """∂²/∂θ² of the sum of score * Σ(θ), for a fixed score matrix: (size, size)."""
-        inner = self._inner_jacobian(theta)
-        outer = self._outer(theta)
-        natural = outer.reshape(outer.shape[0], -1) @ score.ravel()
-        out = np.zeros((self.size, self.size))
-        if self.constant is None:
-            flat = self.flat(theta)
-            # differences of differences need a longer step than differences of an exact Jacobian
-            step = 30.0 if self.method is DerivativeMethod.DIFFERENCES else 1.0
-            curved = central_differences(
-                lambda v: np.tensordot(self.natural_jacobian(v), score, axes=2),
-                flat,
-                step * np.maximum(np.abs(flat), 1e-3),
-            )
-            out += inner.T @ (0.5 * (curved + curved.T)) @ inner
-        for bijection, (s, t) in zip(self.bijections, self._slices, strict=True):
-            block = bijection.curvature(theta[s], natural[t])
-            if block is NotImplemented:
-                block = self._curvature_by_differences(bijection, theta[s], natural[t])
-            out[s, s] += block
-        return out
-
-    def _curvature_by_differences(self, bijection: Bijection, theta: Array, adjoint: Array) -> Array:
-        param = self.params[self.bijections.index(bijection)]
-
-        def gradient(u: Array) -> Array:
-            block = bijection.jacobian(u)
-            if block is NotImplemented:
-                block = central_differences(
-                    lambda w: np.asarray(param.domain.flatten(bijection.forward(w)), dtype=float), u
-                ).T
-            return np.asarray(adjoint @ block)
-
-        block = central_differences(gradient, np.asarray(theta, dtype=float), np.full(theta.size, 10.0))
-        return np.asarray(0.5 * (block + block.T))
-
-    def project(self, target: Array) -> Array:
-        """The flat φ of the structure nearest to a positive definite (q, q) target."""
-        return project(self, target)
 
 
 @frozen(eq=False)
@@ -392,6 +207,3 @@ class CovarianceModel:
         if self.scale is ABSOLUTE:
             pairs.append((SIGMA2, self.sigma_bijection))
         return all(type(b) is type(cover(p.domain)) for p, b in pairs)
-
-
-__all__ = ["SIGMA2", "BoundTerm", "CovarianceModel", "derivative_method"]

@@ -5,17 +5,13 @@ It is the M-step of EM for a structured matrix, and makes starting values out of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy.optimize import minimize
 
-from mmframe.covariance.derivative import flatten_phi, jacobian, make_phi
+from mmframe.covariance.bijections import LogCholeskyEntries, LogElementwise
+from mmframe.covariance.derivative import DerivativeMethod, flatten_phi, jacobian, make_phi
 from mmframe.covariance.domain import Array, Box, PositiveDefinite
-from mmframe.covariance.parameterization import LogCholeskyEntries, LogElementwise
-
-if TYPE_CHECKING:
-    from mmframe.covariance.model import BoundTerm
+from mmframe.covariance.structure import CovarianceStructure, Param
 
 
 def divergence(covariance: Array, target: Array) -> float:
@@ -28,17 +24,20 @@ def divergence(covariance: Array, target: Array) -> float:
     return float(2 * np.sum(np.log(np.diag(root))) + np.trace(white))
 
 
-def project(term: BoundTerm, target: Array) -> Array:
+def project(
+    structure: CovarianceStructure, params: tuple[Param, ...], method: DerivativeMethod, index: Array, target: Array
+) -> Array:
     """The flat φ of the member of the structure that is nearest to the target (q, q)."""
-    given = term.structure.project(target, term.points.index)
+    given = structure.project(target, index)
     if given is not NotImplemented:
-        return flatten_phi(term.params, given)
-    return project_numerically(term, target)
+        return flatten_phi(params, given)
+    return project_numerically(structure, params, method, index, target)
 
 
-def project_numerically(term: BoundTerm, target: Array) -> Array:
+def project_numerically(
+    structure: CovarianceStructure, params: tuple[Param, ...], method: DerivativeMethod, index: Array, target: Array
+) -> Array:
     """The general fallback: a quasi-Newton search in free coordinates of each parameter's interior."""
-    params, index = term.params, term.points.index
     maps = [
         LogCholeskyEntries(p.domain) if isinstance(p.domain, PositiveDefinite) else LogElementwise(p.domain)  # type: ignore[arg-type]
         for p in params
@@ -54,14 +53,14 @@ def project_numerically(term: BoundTerm, target: Array) -> Array:
 
     def objective(u: Array) -> tuple[float, Array]:
         phi = flat(u)
-        sigma = term.structure.covariance(make_phi(params, phi), index)
+        sigma = structure.covariance(make_phi(params, phi), index)
         try:
             inverse = np.linalg.inv(np.linalg.cholesky(sigma))
         except np.linalg.LinAlgError:
             return 1e12, np.zeros_like(u)
         precision = inverse.T @ inverse
         score = precision - precision @ target @ precision
-        natural = np.einsum("kab,ab->k", jacobian(term.method, term.structure, params, phi, index), score)
+        natural = np.einsum("kab,ab->k", jacobian(method, structure, params, phi, index), score)
         gradient, start = [], 0
         for m, part in zip(maps, np.split(u, ends[:-1]), strict=True):
             inner = m.jacobian(part)

@@ -13,8 +13,8 @@ from attrs import frozen
 
 from mmframe.covariance.derivative import make_phi
 from mmframe.covariance.domain import Array, Box, PositiveDefinite, vech
-from mmframe.covariance.model import BoundTerm
 from mmframe.covariance.structure import CovarianceStructure, Phi
+from mmframe.covariance.term import BoundTerm
 
 SIGMA = "sigma"
 

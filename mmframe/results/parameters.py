@@ -7,8 +7,6 @@ over. Directions without curvature (a null direction of a singular G) carry no i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from attrs import evolve
@@ -17,28 +15,25 @@ from scipy.stats import norm
 from mmframe.covariance import report
 from mmframe.covariance.derivative import central_differences
 from mmframe.covariance.domain import Array
+from mmframe.likelihood.engine import Engine
+from mmframe.optimize.pipeline import Found
 from mmframe.optimize.problem import Problem
 from mmframe.results.predict import check_confidence
-
-if TYPE_CHECKING:
-    from mmframe.builder import Model
-    from mmframe.optimize.pipeline import Found
 
 COLUMNS = ["name", "side", "group", "kind", "row", "column", "estimate", "std_error"]
 # Reported quantities this near to a bound, relative to its size, are at it, and have no standard error.
 _AT_BOUND = 1e-4
 
 
-def parameter_table(model: Model, found: Found) -> pd.DataFrame:
+def parameter_table(engine: Engine, rows: tuple[report.Reported, ...], found: Found, *, reml: bool) -> pd.DataFrame:
     """One row a reported parameter, σ last: estimate and standard error, NaN at a bound or where it is held."""
-    rows = model.reported
     terms = found.cover.terms
     flats, sigma2 = found.point.flats, found.point.sigma2
     estimates = np.append(report.values(rows, terms, flats), np.sqrt(sigma2))
-    covariance, jacobian = _covariance_and_jacobian(model, found)
+    covariance, jacobian = _covariance_and_jacobian(engine, rows, found, reml)
     variances = np.einsum("ri,ij,rj->r", jacobian, covariance, jacobian)
     errors = np.sqrt(np.where(variances > 0, variances, np.nan))
-    units = model.engine.unit_scales
+    units = engine.unit_scales
     for n, row in enumerate(rows):
         if _at_bound(row, estimates[n], np.sqrt(sigma2), units):
             errors[n] = np.nan
@@ -63,22 +58,24 @@ def _at_bound(row: report.Reported, estimate: float, sigma: float, units: tuple[
     return False
 
 
-def _covariance_and_jacobian(model: Model, found: Found) -> tuple[Array, Array]:
+def _covariance_and_jacobian(
+    engine: Engine, rows: tuple[report.Reported, ...], found: Found, reml: bool
+) -> tuple[Array, Array]:
     flats, sigma2 = found.point.flats, found.point.sigma2
     cover = found.cover.absolute()
     if cover is not found.cover:  # held coordinates move to the new scale
         everything = evolve(cover, free=np.ones_like(cover.free))
         cover = evolve(cover, held=everything.theta(flats, sigma2))
     theta = cover.theta(flats, sigma2)
-    problem = Problem(model.engine, cover, model.spec.reml)
+    problem = Problem(engine, cover, reml)
     covariance = inverse_information(problem.hessian(theta))
 
     def read(point: Array) -> Array:
         s2 = cover.matrices(point)[1]
         assert s2 is not None
-        return np.append(report.values(model.reported, cover.terms, cover.natural(point, s2)), np.sqrt(s2))
+        return np.append(report.values(rows, cover.terms, cover.natural(point, s2)), np.sqrt(s2))
 
-    jacobian = central_differences(read, theta).T if theta.size else np.zeros((len(model.reported) + 1, 0))
+    jacobian = central_differences(read, theta).T if theta.size else np.zeros((len(rows) + 1, 0))
     # A correlation of a variance that is zero has no value, and no derivative.
     return covariance, np.where(np.isfinite(jacobian), jacobian, 0.0)
 

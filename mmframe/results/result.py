@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,8 @@ from mmframe.likelihood.engine import Effects
 from mmframe.results import effects, parameters, simulate, summary, tables
 from mmframe.results.estimates import Estimates
 from mmframe.results.predict import encode_rows, predict, put_back
-from mmframe.results.source import FittedSource, Source
+from mmframe.results.source import Source
 from mmframe.spec.model import ModelSpec
-
-if TYPE_CHECKING:
-    from mmframe.builder import Model
-    from mmframe.optimize.pipeline import Found
 
 
 @frozen(eq=False)
@@ -35,11 +31,6 @@ class FitResult:
     spec: ModelSpec
     estimates: Estimates
     source: Source
-
-    @classmethod
-    def of(cls, model: Model, found: Found) -> FitResult:
-        source = FittedSource(model, found)
-        return cls(model.spec, source.estimates(), source)
 
     # how well it fits
 

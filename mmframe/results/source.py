@@ -6,7 +6,6 @@ import importlib.metadata
 import platform
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
@@ -14,16 +13,18 @@ import pandas as pd
 from attrs import frozen
 
 from mmframe.covariance.domain import Array
+from mmframe.covariance.model import CovarianceModel
+from mmframe.covariance.parameterization import ABSOLUTE
+from mmframe.covariance.report import Reported
+from mmframe.design.design import Design
 from mmframe.design.encoding import Encoding
 from mmframe.errors import StoreError
-from mmframe.likelihood.engine import Effects
+from mmframe.likelihood.engine import Effects, Engine
+from mmframe.optimize.pipeline import Found
 from mmframe.results.estimates import Estimates, TermEstimate
 from mmframe.results.parameters import parameter_table
 from mmframe.results.predict import Rows, conditional_part
-
-if TYPE_CHECKING:
-    from mmframe.builder import Model
-    from mmframe.optimize.pipeline import Found
+from mmframe.spec.model import ModelSpec
 
 
 class Source(ABC):
@@ -70,33 +71,36 @@ class Source(ABC):
 
 @frozen(eq=False)
 class FittedSource(Source):
-    """Computes from the model at the point that was found."""
+    """Computes from the design and the engine at the point that was found.
 
-    model: Model
+    structures: the (qualified) names of the terms' structures.   reported: what is read off the covariance parameters.
+    """
+
+    spec: ModelSpec
+    design: Design
+    engine: Engine
+    covariance: CovarianceModel
+    reported: tuple[Reported, ...]
+    structures: tuple[str, ...]
     found: Found
 
+    @cached_property
     def estimates(self) -> Estimates:
-        model, found = self.model, self.found
-        design, point, evaluation = model.design, found.point, found.evaluation
-        covariance = model.covariance
+        design, found = self.design, self.found
+        point, evaluation = found.point, found.evaluation
         terms = tuple(
-            TermEstimate(
-                term.label,
-                term.grouping,
-                term.columns,
-                model.registry.qualified_name(bound.structure) or type(bound.structure).__name__,
-                bound.covariance_of(flat),
+            TermEstimate(term.label, term.grouping, term.columns, name, bound.covariance_of(flat))
+            for term, name, bound, flat in zip(
+                design.terms, self.structures, self.covariance.terms, point.flats, strict=True
             )
-            for term, bound, flat in zip(design.terms, covariance.terms, point.flats, strict=True)
         )
-        free = found.cover.size + (0 if found.cover.scale.value == "absolute" else 1)
+        free = found.cover.size + (0 if found.cover.scale is ABSOLUTE else 1)
         columns = {
-            design.groupings[t.grouping].name: spec.group
-            for t, spec in zip(design.terms, model.spec.random, strict=True)
+            design.groupings[t.grouping].name: s.group for t, s in zip(design.terms, self.spec.random, strict=True)
         }
         return Estimates(
             loglike=-0.5 * point.value,
-            reml=model.spec.reml,
+            reml=self.spec.reml,
             nobs=design.n,
             n_missing=design.n_missing,
             n_parameters=design.p + free,
@@ -116,7 +120,7 @@ class FittedSource(Source):
             smallest_curvature=found.check.smallest_curvature,
             evaluations=attrs.asdict(found.counts),
             seconds=found.seconds,
-            engine=model.engine.name,
+            engine=self.engine.name,
             weighted=design.weights is not None,
             trace=tuple(attrs.asdict(row) for row in found.trace),
             versions=versions(),
@@ -124,19 +128,19 @@ class FittedSource(Source):
 
     @cached_property
     def parameter_table(self) -> pd.DataFrame:
-        return parameter_table(self.model, self.found)
+        return parameter_table(self.engine, self.reported, self.found, reml=self.spec.reml)
 
     @cached_property
     def effects(self) -> tuple[Effects, ...]:
         relative = tuple(
             bound.covariance_of(flat) / self.found.point.sigma2
-            for bound, flat in zip(self.model.covariance.terms, self.found.point.flats, strict=True)
+            for bound, flat in zip(self.covariance.terms, self.found.point.flats, strict=True)
         )
-        return type(self.model.engine).effects(self.model.design, relative, self.found.evaluation.beta)
+        return type(self.engine).effects(self.design, relative, self.found.evaluation.beta)
 
     @cached_property
     def fitted(self) -> Array:
-        return np.asarray(self.population + conditional_part(self.rows, self.estimates(), self.effects))
+        return np.asarray(self.population + conditional_part(self.rows, self.estimates, self.effects))
 
     @property
     def population(self) -> Array:
@@ -145,25 +149,25 @@ class FittedSource(Source):
 
     @property
     def response(self) -> Array:
-        design = self.model.design
+        design = self.design
         return design.y if design.offset is None else design.y + design.offset
 
     @property
     def weights(self) -> Array | None:
-        return self.model.design.weights
+        return self.design.weights
 
     @property
     def index(self) -> pd.Index:
-        return self.model.design.index
+        return self.design.index
 
     @property
     def encoding(self) -> Encoding:
-        assert isinstance(self.model.design.encoding, Encoding)
-        return self.model.design.encoding
+        assert isinstance(self.design.encoding, Encoding)
+        return self.design.encoding
 
     @property
     def rows(self) -> Rows:
-        return Rows.of_design(self.model.design)
+        return Rows.of_design(self.design)
 
 
 @frozen(eq=False)

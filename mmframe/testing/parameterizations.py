@@ -7,9 +7,10 @@ from functools import partial
 
 import numpy as np
 
+from mmframe.covariance.bijections import Bijection
 from mmframe.covariance.derivative import central_differences
 from mmframe.covariance.domain import Array, Domain, Interval, Positive, PositiveDefinite, Real
-from mmframe.covariance.parameterization import Bijection, Parameterization, Scale, resolve_bijection
+from mmframe.covariance.parameterization import Parameterization, Scale, resolve_bijection
 from mmframe.covariance.structure import Param
 
 DOMAINS: tuple[Domain, ...] = (

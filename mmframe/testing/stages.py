@@ -6,9 +6,10 @@ import itertools
 import re
 from typing import Any
 
-from mmframe.covariance.model import SIGMA2, BoundTerm, CovarianceModel
+from mmframe.covariance.model import SIGMA2, CovarianceModel
 from mmframe.covariance.parameterization import Parameterization, resolve_bijection
 from mmframe.covariance.structure import CovarianceStructure
+from mmframe.covariance.term import BoundTerm
 from mmframe.design.design import Design
 from mmframe.likelihood.pooled import PooledEngine
 from mmframe.optimize.pipeline import Found, Pipeline

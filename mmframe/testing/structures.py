@@ -7,12 +7,14 @@ from functools import partial
 
 import numpy as np
 
+from mmframe.covariance.bijections import cover
 from mmframe.covariance.derivative import DerivativeMethod, central_differences, flatten_phi, jacobian, make_phi
 from mmframe.covariance.domain import Array, Box
-from mmframe.covariance.model import SIGMA2, BoundTerm, CovarianceModel
-from mmframe.covariance.parameterization import Parameterization, cover, resolve_bijection
+from mmframe.covariance.model import SIGMA2, CovarianceModel
+from mmframe.covariance.parameterization import Parameterization, resolve_bijection
 from mmframe.covariance.project import divergence, project_numerically
 from mmframe.covariance.structure import CovarianceStructure, Param, Points
+from mmframe.covariance.term import BoundTerm
 from mmframe.likelihood.dense import DenseEngine
 from mmframe.likelihood.pooled import PooledEngine
 from mmframe.optimize.problem import Problem
@@ -180,7 +182,9 @@ def _projection(structure: CovarianceStructure, points: Points) -> None:
     target = root @ root.T
     term = _bound(structure, points)
     reached = divergence(term.covariance_of(term.project(target)), target)
-    numeric = divergence(term.covariance_of(project_numerically(term, target)), target)
+    numeric = divergence(
+        term.covariance_of(project_numerically(structure, term.params, term.method, points.index, target)), target
+    )
     assert reached <= numeric + 1e-5, f"{structure.name}: project() reaches {reached:.8g}, a search {numeric:.8g}"
 
 
