@@ -41,6 +41,14 @@ def as_choice(value: Any, where: str) -> Any:
     raise SpecError(Issue(where, repr(value), "a name, {name: ..., option: ...}, or an instance"))
 
 
+def _mapping(where: str, value: Any, allowed: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise SpecError(Issue(where, repr(value), allowed))
+    return {str(k): v for k, v in value.items()}
+
+
 def _arrays(values: Any, prefix: str) -> dict[str, Array]:
     """Columns of a matrix by name: a table's own names, else prefix1, prefix2, ..."""
     if isinstance(values, pd.DataFrame):
@@ -70,7 +78,7 @@ class ModelBuilder:
         return attrs.evolve(self, spec=attrs.evolve(self.spec, **changes))
 
     def _add(self, new: Mapping[str, Any]) -> ModelBuilder:
-        clash = [name for name in new if name in self.columns and new[name] is not self.columns[name]]
+        clash = [name for name in new if name in self.columns and not np.array_equal(new[name], self.columns[name])]
         if clash:
             raise SpecError(
                 Issue(
@@ -143,7 +151,12 @@ class ModelBuilder:
         """A column by name, or an array that becomes one."""
         if value is None or isinstance(value, str):
             return self._with(**{key: value})
-        return self._add({f"({key})": np.asarray(value)})._with(**{key: f"({key})"})
+        array = np.asarray(value)
+        if array.ndim != 1:
+            raise DataError(
+                f"{key}: an array with {array.ndim} dimensions · allowed: a column's name, or one value a row"
+            )
+        return self._add({f"({key})": array})._with(**{key: f"({key})"})
 
     def weights(self, weights: Any) -> ModelBuilder:
         """Var(ε_i) = σ²/w_i: a column's name or an array."""
@@ -173,28 +186,34 @@ class ModelBuilder:
         """{parameter name: value in data units}, or a FitResult."""
         if isinstance(start, FitResult):
             start = start.starting_values()
-        return self._with(start=dict(start or {}))
+        return self._with(start=_mapping("start", start, "{parameter name: value}, or a FitResult"))
 
     def fix(self, fix: Mapping[str, float] | None) -> ModelBuilder:
         """{parameter name: value in data units} to hold."""
-        return self._with(fix=dict(fix or {}))
+        return self._with(fix=_mapping("fix", fix, "{parameter name: value}"))
 
     def relationship(self, relationship: Mapping[str, Any] | None) -> ModelBuilder:
-        return self._with(relationship=dict(relationship or {}))
+        return self._with(relationship=_mapping("relationship", relationship, "{grouping factor: matrix}"))
 
     def engine(self, engine: str | None) -> ModelBuilder:
+        if not isinstance(engine, (str, type(None))):
+            raise SpecError(Issue("engine", repr(engine), "an engine's name"))
         return self._with(engine=engine)
 
     def categorical(self, categorical: Mapping[str, Iterable[Any] | None] | None) -> ModelBuilder:
         """{column: levels in order, or None for the levels as they come}."""
-        levels = {str(k): None if v is None else list(v) for k, v in (categorical or {}).items()}
-        return self._with(categorical=levels)
+        allowed = "{column: [levels in order], or None}"
+        given = _mapping("categorical", categorical, allowed)
+        wrong = [v for v in given.values() if isinstance(v, str) or not isinstance(v, (Iterable, type(None)))]
+        if wrong:
+            raise SpecError(Issue("categorical", repr(wrong[0]), allowed))
+        return self._with(categorical={k: None if v is None else list(v) for k, v in given.items()})
 
     def transforms(self, transforms: Mapping[str, Callable[..., Any]] | None) -> ModelBuilder:
         """{name: function} that formulas may call besides the allow-list; give them before the formulas."""
         issues = [
             Issue(f"transforms[{name!r}]", repr(function), "an identifier and a function")
-            for name, function in (transforms or {}).items()
+            for name, function in _mapping("transforms", transforms, "{name: function}").items()
             if not (str(name).isidentifier() and not str(name).startswith("_") and callable(function))
         ]
         if issues:

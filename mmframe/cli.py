@@ -16,9 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from mmframe import __version__
+from mmframe.covariance.parameterization import Parameterization
+from mmframe.covariance.structure import CovarianceStructure
 from mmframe.design.assemble import assemble
 from mmframe.errors import MmframeError, SpecError, UnknownNameError, unknown
 from mmframe.model import build
+from mmframe.optimize.stage import OptimizerStage
 from mmframe.registry.registry import (
     PARAMETERIZATION,
     STAGE,
@@ -55,6 +58,9 @@ class _Group(click.Group):
             if os.environ.get("MMFRAME_TRACEBACK"):
                 traceback.print_exc()
             _fail(problem)
+        except OSError as problem:
+            click.echo(f"error: {problem}", err=True)
+            sys.exit(FAILED)
 
 
 @click.group(cls=_Group)
@@ -253,13 +259,16 @@ def conformance(target: str) -> None:
         raise click.UsageError("TARGET is written module:Object")
     sys.path.insert(0, os.getcwd())
     try:
-        plugin = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as problem:
-        raise click.UsageError(str(problem)) from None
+        found = getattr(importlib.import_module(module), attribute)
+        plugin = found() if isinstance(found, type) else found
+    except Exception as problem:  # importing somebody's module may raise anything
+        raise click.UsageError(f"{target}: {type(problem).__name__}: {problem}") from None
+    if not isinstance(plugin, (CovarianceStructure, Parameterization, OptimizerStage)):
+        raise click.UsageError(f"{target} is not a covariance structure, a parameterization or an optimizer stage")
     try:
         done = check(plugin)
-    except AssertionError as problem:
-        click.echo(f"FAILED: {problem}", err=True)
+    except Exception as problem:  # so may its methods
+        click.echo(f"FAILED: {type(problem).__name__}: {problem}", err=True)
         sys.exit(FAILED)
     for line in done:
         click.echo(f"ok  {line}")

@@ -64,7 +64,7 @@ def fit(
         if value is not None:
             builder = getattr(builder, name)(value)
     if stages is not None:
-        if isinstance(stages, str):
+        if isinstance(stages, str) or not isinstance(stages, Iterable):
             raise SpecError(Issue("stages", repr(stages), f"a list of stages, such as [{stages!r}]"))
         chosen = [as_choice(s, f"stages[{i}]") for i, s in enumerate(stages)]
         if not chosen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from mmframe.design.grouping import make_grouping
 from mmframe.design.index import PointSet
 from mmframe.design.orthogonal import independent_columns, orthonormal
 from mmframe.errors import DataError, Issue, SpecError
-from mmframe.spec.formula import columns_of
+from mmframe.spec.formula import columns_of, split_top
 from mmframe.spec.model import ModelSpec, TermSpec
 
 _RESPONSE, _FIXED = "response", "fixed"
@@ -115,10 +116,15 @@ def _basis_columns(term: TermSpec, kind: IndexKind, transforms: frozenset[str]) 
     """The columns of a term's basis; for points in the order in which they are written."""
     if kind is UNORDERED:
         return tuple(sorted(columns_of(term.basis, transforms)))
-    pieces = [p.strip().strip("`") for p in term.basis.split("+")]
+    pieces = [p.strip() for p in split_top(term.basis, "+")]
     variables = pieces[1:] if pieces and pieces[0] == "0" else pieces
     one_column = kind is IndexKind.POSITION and len(variables) != 1
-    if pieces[0] != "0" or not variables or one_column or any(not v.isidentifier() for v in variables):
+    if (
+        pieces[0] != "0"
+        or not variables
+        or one_column
+        or any(not (v.isidentifier() or re.fullmatch("`[^`]+`", v)) for v in variables)
+    ):
         name = getattr(term.structure, "name", "the structure")
         wanted = "ordered points" if kind is IndexKind.POSITION else "coordinates"
         example = "0 + visit" if kind is IndexKind.POSITION else "0 + x + y"
@@ -130,7 +136,7 @@ def _basis_columns(term: TermSpec, kind: IndexKind, transforms: frozenset[str]) 
                 f"write {name}({example} | {term.group_name})",
             )
         )
-    return tuple(variables)
+    return tuple(v.strip("`") for v in variables)
 
 
 def _complete(table: pd.DataFrame, used: list[str], missing: str) -> tuple[pd.DataFrame, NDArray[np.intp], int]:
@@ -140,7 +146,7 @@ def _complete(table: pd.DataFrame, used: list[str], missing: str) -> tuple[pd.Da
     counts = {}
     for name in used:
         column = table[name]
-        if column.dtype.kind in "iub":
+        if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iub":
             continue
         mask = np.isnan(column.to_numpy()) if column.dtype == np.float64 else column.isna().to_numpy()
         if mask.any():
@@ -160,8 +166,12 @@ def _complete(table: pd.DataFrame, used: list[str], missing: str) -> tuple[pd.Da
     return table.iloc[rows], rows, total
 
 
+def _is_real(dtype: Any) -> bool:
+    return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
+
+
 def _check_numeric(response: str, frame: pd.DataFrame) -> None:
-    if response in frame.columns and not pd.api.types.is_numeric_dtype(frame[response].dtype):
+    if response in frame.columns and not _is_real(frame[response].dtype):
         column = frame[response]
         raise DataError(f"response {response!r}: {column.dtype} values such as {column.iloc[0]!r} · allowed: numbers")
 
@@ -200,7 +210,7 @@ def _check_finite(matrix: Array, columns: tuple[str, ...], where: str) -> None:
 def _column(frame: pd.DataFrame, name: str | None, where: str) -> Array | None:
     if name is None:
         return None
-    if not pd.api.types.is_numeric_dtype(frame[name]):
+    if not _is_real(frame[name].dtype):
         raise DataError(f"{where} {name!r}: {frame[name].dtype} values · allowed: numbers")
     values = frame[name].to_numpy(dtype=float)
     if not np.all(np.isfinite(values)):

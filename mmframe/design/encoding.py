@@ -23,6 +23,7 @@ from mmframe.covariance.domain import Array
 from mmframe.design.index import PointSet
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.spec.expressions import EXTRA
+from mmframe.spec.formula import check_side
 
 
 @frozen(eq=False)
@@ -46,7 +47,7 @@ class FormulaEncoding:
             for name, kind in self.kinds.items()
         }
         spec = ModelSpec(
-            formula=_parsed(self.formula),
+            formula=_parsed(self.formula, frozenset(transforms)),
             output="numpy",
             na_action="ignore",
             transform_state=_copied(self.state),
@@ -55,7 +56,8 @@ class FormulaEncoding:
         with warnings.catch_warnings():
             warnings.simplefilter("error", DataMismatchWarning)
             try:
-                made = _materializer(frame, transforms).get_model_matrix(spec)
+                with np.errstate(all="ignore"):  # what is not finite is found, and named, afterwards
+                    made = _materializer(frame, transforms).get_model_matrix(spec)
             except DataMismatchWarning as problem:
                 raise DataError(f"new data: {problem}") from None
             except FormulaicError as problem:
@@ -67,8 +69,9 @@ class FormulaEncoding:
 
 
 @lru_cache(maxsize=256)
-def _parsed(text: str) -> Formula:
-    return Formula(text)
+def _parsed(text: str, transforms: frozenset[str]) -> Formula:
+    """The only way to formulaic: whatever the text's origin, it is checked here, right before it is evaluated."""
+    return Formula(check_side(text, transforms))
 
 
 def _copied(state: Any) -> Any:
@@ -87,8 +90,9 @@ def encode(
     """Each formula's matrix (by columns) and encoding, from one pass over the data; equal formulas are made once."""
     keys = {text: f"formula_{k}" for k, text in enumerate(dict.fromkeys(formulas.values()))}
     try:
-        specs = Formula(**{key: _parsed(text) for text, key in keys.items()})
-        made = _materializer(frame, transforms).get_model_matrix(specs, output="numpy", na_action="ignore")
+        specs = Formula(**{key: _parsed(text, frozenset(transforms)) for text, key in keys.items()})
+        with np.errstate(all="ignore"):  # what is not finite is found, and named, afterwards
+            made = _materializer(frame, transforms).get_model_matrix(specs, output="numpy", na_action="ignore")
     except FormulaicError as problem:
         raise SpecError(
             Issue("formula", str(problem).splitlines()[0], "", "see the formula language in the docs")

@@ -9,15 +9,16 @@ from typing import Any
 import narwhals.stable.v1 as nw
 import pandas as pd
 
-from mmframe.errors import DataError, Issue, SpecError, nearest
+from mmframe.errors import DataError, Issue, UnknownNameError, nearest
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
     """A CSV (also compressed) or Parquet file. Raises DataError where it cannot be read."""
     file = Path(path)
-    if not file.exists():
+    if not file.is_file():
+        what = "this is no file:" if file.exists() else "there is no file"
         near = nearest(file.name, [p.name for p in file.parent.glob("*")]) if file.parent.is_dir() else ""
-        raise DataError(f"data: there is no file {str(path)!r} · allowed: a CSV or Parquet file · {near}".rstrip(" ·"))
+        raise DataError(f"data: {what} {str(path)!r} · allowed: a CSV or Parquet file · {near}".rstrip(" ·"))
     try:
         if file.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(file)
@@ -27,7 +28,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def to_pandas(data: Any, columns: Iterable[str], where: str = "data") -> pd.DataFrame:
-    """The columns that a model uses, as pandas. Raises SpecError for columns that are not there."""
+    """The columns that a model uses, as pandas. Raises UnknownNameError for columns that are not there."""
     wanted = sorted(columns)
     if isinstance(data, (str, Path)):
         data = read_table(data)
@@ -55,7 +56,7 @@ def _require(wanted: list[str], known: list[str], where: str) -> None:
     missing = [name for name in wanted if name not in known]
     if missing:
         listed = ", ".join(known[:40])
-        raise SpecError(
+        raise UnknownNameError(
             [Issue(where, f"there is no column {name!r}", listed, nearest(name, known)) for name in missing]
         )
 
@@ -72,7 +73,12 @@ def _no_duplicates(wanted: list[str], data: pd.DataFrame) -> None:
 
 def as_categories(column: pd.Series, levels: list[Any] | None, name: str) -> pd.Series:
     """A categorical column with levels in order; None takes them as they come. Raises DataError for other values."""
-    present = pd.unique(column.dropna())
+    present = _distinct(column, name)
+    flat = levels is None or all(not isinstance(v, (list, dict, set)) for v in levels)
+    if levels is not None and (
+        not flat or any(v is None or v != v for v in levels) or len({str(v) for v in levels}) < len(levels)
+    ):
+        raise DataError(f"categorical {name!r}: the levels {levels} · allowed: different values, none of them missing")
     if levels is None:
         levels = list(present)
     else:
@@ -85,6 +91,15 @@ def as_categories(column: pd.Series, levels: list[Any] | None, name: str) -> pd.
                 " · add it, or drop these rows first"
             )
     return pd.Series(pd.Categorical(column, categories=levels), index=column.index, name=column.name)
+
+
+def _distinct(column: pd.Series, name: str) -> Any:
+    try:
+        return pd.unique(column.dropna())
+    except TypeError:
+        raise DataError(
+            f"column {name!r}: values such as {column.iloc[0]!r} · allowed: values that can be told apart (hashable)"
+        ) from None
 
 
 def recode(column: pd.Series, levels: list[Any]) -> pd.Series:

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmframe.design.design import Grouping
+from mmframe.errors import DataError
 
 
 def factorize(column: pd.Series) -> tuple[NDArray[np.intp], pd.Index]:
@@ -19,7 +20,13 @@ def factorize(column: pd.Series) -> tuple[NDArray[np.intp], pd.Index]:
         # rows sorted by an integer label: levels are where it steps
         steps = np.concatenate([[True], values[1:] != values[:-1]])
         return np.cumsum(steps) - 1, pd.Index(values[steps], name=column.name)
-    codes, levels = pd.factorize(column.array if values.dtype.kind == "O" else values)
+    try:
+        codes, levels = pd.factorize(column.array if values.dtype.kind == "O" else values)
+    except TypeError:
+        raise DataError(
+            f"grouping factor {column.name!r}: values such as {column.iloc[0]!r}"
+            " · allowed: values that can be told apart (hashable)"
+        ) from None
     labels = np.asarray(levels, dtype=object) if values.dtype.kind == "O" else np.asarray(levels)
     try:
         order = np.argsort(labels, kind="stable")

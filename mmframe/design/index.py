@@ -75,6 +75,8 @@ def _positions(
         if levels is not None:
             out[:, d] = pd.Categorical(column.astype(object), categories=list(levels)).codes
         elif pd.api.types.is_datetime64_any_dtype(column):
+            if isinstance(column.dtype, pd.DatetimeTZDtype):
+                column = column.dt.tz_convert("UTC").dt.tz_localize(None)
             out[:, d] = column.astype("datetime64[ns]").astype("int64").to_numpy() / 86_400_000_000_000
         else:
             out[:, d] = column.to_numpy(dtype=float)

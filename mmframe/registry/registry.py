@@ -168,6 +168,8 @@ class Registry:
                 and default is not None
             ):
                 issues.append(Issue(where, f"{option}={value!r}", f"a value like {default!r}"))
+            elif isinstance(default, int) and not isinstance(default, bool) and not isinstance(value, int):
+                issues.append(Issue(where, f"{option}={value!r}", "a whole number"))
             elif isinstance(default, (int, float)) and not isinstance(value, (int, float)):
                 issues.append(Issue(where, f"{option}={value!r}", "a number"))
         if issues:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import attrs
@@ -50,6 +51,7 @@ def write_bundle(fit: FitResult, folder: str | Path) -> Path:
     fit.coefficients().to_csv(target / "coefficients.csv", index_label="term")
     fit.parameters.to_csv(target / "parameters.csv", index=False)
     for name, table in fit.random_effects.items():
-        table.to_csv(target / f"random_effects_{name.replace(':', '_x_')}.csv")
+        plain = re.sub(r"[^\w.-]+", "_", name)
+        table.to_csv(target / f"random_effects_{plain}.csv")
     fit.save(target / "fit.mmframe")
     return target

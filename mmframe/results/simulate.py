@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from mmframe.covariance.domain import Array, psd_root
+from mmframe.errors import Issue, SpecError
 from mmframe.results.estimates import Estimates
 from mmframe.results.predict import Rows
 
 
 def simulate(rows: Rows, estimates: Estimates, n: int, seed: int | np.random.Generator | None) -> Array:
     """n responses as columns, (nobs, n): Xβ̂ + offset + Zb + ε with b ~ N(0, G), ε ~ N(0, σ²/w)."""
+    if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
+        raise SpecError(Issue("simulate", f"n={n!r}", "a whole number of responses, at least 1"))
     rng = np.random.default_rng(seed)
     mean = rows.X @ estimates.beta
     if rows.offset is not None:

@@ -15,6 +15,7 @@ import attrs
 from attrs import define, field
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 
 from mmframe.covariance.structure import CovarianceStructure
 from mmframe.errors import Issue, SpecError, UnknownNameError, nearest
@@ -22,6 +23,9 @@ from mmframe.spec.formula import parse_formula, read_term
 from mmframe.spec.model import CRITERIA, DEFAULT_STRUCTURE, MISSING, Choice, ModelSpec, OutputSpec, TermSpec
 
 VERSION = 1
+# Documents may come from anybody: these bound what reading one can cost.
+MAX_LENGTH = 60_000
+MAX_DEPTH = 20
 KEYS = (
     "mmframe", "data", "categorical", "formula", "random", "residual", "variance", "weights", "offset", "criterion",
     "parameterization", "stages", "start", "fix", "relationship", "engine", "missing", "output",
@@ -103,12 +107,14 @@ class _Reader:
         return out
 
 
-def _plain(value: Any) -> Any:
-    """Plain Python values out of the YAML reader's own types."""
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Plain Python values out of the YAML reader's own types. Raises SpecError where they nest too deep."""
+    if depth > MAX_DEPTH:
+        raise SpecError(Issue("document", f"more than {MAX_DEPTH} levels", "fewer levels"))
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _plain(v, depth + 1) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [_plain(v, depth + 1) for v in value]
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int):
@@ -123,10 +129,10 @@ def from_dict(document: Any, source: str = "spec", lines: Mapping[str, int] | No
     reader = _Reader(source, dict(lines or {}))
     if not isinstance(document, Mapping):
         raise SpecError(Issue(source, type(document).__name__, "a mapping with the keys " + ", ".join(KEYS)))
-    document = {str(k): v for k, v in document.items()}
+    document = _plain(document)
     reader.keys("", document, KEYS)
     version = document.get("mmframe", VERSION)
-    if version != VERSION:
+    if type(version) is not int or version != VERSION:
         reader.say("mmframe", version, str(VERSION), "this version of mmframe reads documents of that version")
     formula, random = "", []
     if "formula" not in document:
@@ -300,8 +306,10 @@ def to_dict(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _term_document(term: TermSpec) -> dict[str, Any]:
-    group = ":".join(name if name.replace("_", "a").isalnum() else f"`{name}`" for name in term.group)
-    out: dict[str, Any] = {"term": f"{term.basis} | {group}", "structure": _choice_document(as_named(term.structure))}
+    out: dict[str, Any] = {
+        "term": f"{term.basis} | {term.group_text}",
+        "structure": _choice_document(as_named(term.structure)),
+    }
     if term.parameterization is not None:
         out["parameterization"] = getattr(term.parameterization, "name", term.parameterization)
     return out
@@ -329,7 +337,8 @@ def formula_of(spec: ModelSpec) -> str:
         choice = as_named(term.structure)
         options = "".join(f", {k}={v!r}" for k, v in choice.options.items())
         plain = choice == Choice(DEFAULT_STRUCTURE)
-        parts.append(f"({term.label})" if plain else f"{choice.name}({term.label}{options})")
+        bar = f"{term.basis} | {term.group_text}"
+        parts.append(f"({bar})" if plain else f"{choice.name}({bar}{options})")
     return " + ".join(parts)
 
 
@@ -342,17 +351,41 @@ def _yaml() -> YAML:
 
 def read_yaml(text: str, source: str = "spec") -> ModelSpec:
     """YAML 1.2 text (`no` is a string). Raises SpecError with lines."""
+    if len(text) > MAX_LENGTH:
+        raise SpecError(Issue(source, f"{len(text)} characters", f"at most {MAX_LENGTH}"))
     try:
+        _refuse_machinery(text, source)
         document = _yaml().load(text)
     except YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         place = f"{source}, line {mark.line + 1}" if mark is not None else source
         raise SpecError(Issue(place, str(getattr(problem, "problem", problem)).splitlines()[0], "YAML 1.2")) from None
+    except (ValueError, TypeError, RecursionError) as problem:
+        raise SpecError(Issue(source, str(problem).splitlines()[0], "YAML 1.2")) from None
     if document is None:
         raise SpecError(Issue(source, "an empty document", "a mapping with at least 'formula'"))
     lines: dict[str, int] = {}
     _find_lines(document, "", lines)
     return from_dict(_plain(document), source, lines)
+
+
+def _refuse_machinery(text: str, source: str) -> None:
+    """A first look at the events: no tags, no anchors, no great depth. A specification needs none of them."""
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        line = event.start_mark.line + 1
+        if isinstance(event, (CollectionStartEvent, CollectionEndEvent)):
+            depth += 1 if isinstance(event, CollectionStartEvent) else -1
+            if depth > MAX_DEPTH:
+                raise SpecError(Issue(f"{source}, line {line}", f"more than {MAX_DEPTH} levels", "fewer levels"))
+        if isinstance(event, NodeEvent) and (event.anchor is not None or isinstance(event, AliasEvent)):
+            raise SpecError(
+                Issue(f"{source}, line {line}", f"the anchor or alias {event.anchor!r}", "plain values", "write it out")
+            )
+        if getattr(event, "tag", None) is not None:
+            raise SpecError(
+                Issue(f"{source}, line {line}", f"the tag {str(event.tag)!r}", "plain values", "leave the tag out")
+            )
 
 
 def _find_lines(node: Any, path: str, lines: dict[str, int]) -> None:

@@ -18,14 +18,20 @@ from formulaic.parser.algos.tokenize import tokenize
 from formulaic.parser.types import Token
 
 from mmframe.errors import FormulaError, Issue
-from mmframe.spec.expressions import check_expression
+from mmframe.spec.expressions import check_expression, shown
 from mmframe.spec.model import DEFAULT_STRUCTURE, Choice, TermSpec
 
 _OPEN, _CLOSE = "([{", ")]}"
 _GROUP_NAME = re.compile(r"^(?:[^\W\d][\w.]*|`[^`]+`)$")
-_OPERATORS = re.compile(r"^(?:[+\-*/:~^]|\*\*|%in%|in)+$")
+_OPERATORS = re.compile(r"^(?:[+\-*/:^]|\*\*|%in%|in)+$")
+# Formulas may come from anybody: these bound what reading one can cost.
+_MAX_LENGTH = 10_000
+_MAX_DEPTH = 40
+_MAX_TERMS = 20_000
+_MAX_GROUPS = 20
 _MAX_POWER = 12
 # A structure by its qualified name, distribution and all: `mmframe-spatial/matern(`. Its hyphens are no minus signs.
+_CALL = re.compile(r"([A-Za-z_][\w.]*(?:-[\w.]+)*(?:/[a-z][a-z0-9_]*)?)\(")
 _QUALIFIED = re.compile(r"(?<![\w.])[A-Za-z][\w.]*(?:-[\w.]+)*/[a-z][a-z0-9_]*\(")
 
 
@@ -40,8 +46,32 @@ class ParsedFormula:
 def _tokens(text: str, where: str) -> list[Token]:
     try:
         return list(tokenize(text))
-    except FormulaSyntaxError as problem:
-        raise FormulaError(Issue(where, f"{text!r} cannot be read: {problem}")) from None
+    except FormulaSyntaxError:
+        raise FormulaError(Issue(where, f"{shown(text)} cannot be read", "closed brackets and quotes")) from None
+
+
+def _short(text: str, where: str) -> None:
+    if len(text) > _MAX_LENGTH:
+        raise FormulaError(Issue(where, f"{len(text)} characters", f"at most {_MAX_LENGTH}"))
+
+
+def _one_pair(text: str) -> bool:
+    """Whether the text is one pair of round brackets with all else within it."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return False
+    depth, quote = 0, ""
+    for i, char in enumerate(text):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'`":
+            quote = char
+        elif char in _OPEN:
+            depth += 1
+        elif char in _CLOSE:
+            depth -= 1
+            if depth == 0 and i < len(text) - 1:
+                return False
+    return depth == 0
 
 
 def split_top(text: str, separators: str) -> list[str]:
@@ -77,6 +107,7 @@ def parse_formula(text: str, where: str = "formula", transforms: Collection[str]
     """Read a whole formula. Raises FormulaError with the place and the piece at fault."""
     if not isinstance(text, str) or not text.strip():
         raise FormulaError(Issue(where, repr(text), "a formula such as 'y ~ x + (1 | group)'"))
+    _short(text, where)
     return _parse(text, where, frozenset(transforms))
 
 
@@ -84,7 +115,7 @@ def parse_formula(text: str, where: str = "formula", transforms: Collection[str]
 def _parse(text: str, where: str, transforms: frozenset[str]) -> ParsedFormula:
     sides = split_top(text, "~")
     if len(sides) > 2:
-        raise FormulaError(Issue(where, repr(text), "one '~'"))
+        raise FormulaError(Issue(where, shown(text), "one '~'"))
     left = _checked(sides[0].strip(), where, transforms) if len(sides) == 2 else ""
     if len(sides) == 2 and not left:
         raise FormulaError(Issue(where, repr(text), "a response before '~'"))
@@ -128,6 +159,8 @@ def _pieces(text: str, where: str) -> list[tuple[str, str]]:
         assert token.source_start is not None and token.source_end is not None
         if token.kind is Token.Kind.CONTEXT:
             depth += 1 if token.token in _OPEN else -1
+            if not 0 <= depth <= _MAX_DEPTH:
+                break
         elif token.kind is Token.Kind.OPERATOR and depth == 0:
             marks = token.token.replace(" ", "")
             inside_a_name = any(lo < token.source_start < hi for lo, hi in names)
@@ -138,24 +171,30 @@ def _pieces(text: str, where: str) -> list[tuple[str, str]]:
         previous_end = token.source_end
     close(max(previous_end + 1, len(text)))
     if depth != 0:
-        raise FormulaError(Issue(where, repr(text), "as many closing as opening brackets"))
+        allowed = f"as many closing as opening brackets, at most {_MAX_DEPTH} within each other"
+        raise FormulaError(Issue(where, shown(text), allowed))
     return pieces
 
 
 def _bar_terms(piece: str, where: str, transforms: Collection[str]) -> list[TermSpec] | None:
     """The terms of `(basis | group)` or `structure(basis | group, option=...)`; None where there is no bar."""
-    if piece.startswith("(") and piece.endswith(")") and len(split_top(piece[1:-1], ")")) == 1:
-        inner = piece[1:-1]
-        while split_bar(inner) is None and inner.strip().startswith("(") and inner.strip().endswith(")"):
-            inner = inner.strip()[1:-1]
-        if split_bar(inner) is not None:
-            return term_specs(inner, where, transforms=transforms)
-    call = re.match(r"^([A-Za-z_][\w./\-]*)\((.*)\)$", piece, re.S)
-    if call and split_bar(split_top(call.group(2), ",")[0]) is not None:
-        return call_terms(call.group(1), call.group(2), where, transforms)
+    inner = piece
+    while _one_pair(inner) and split_bar(inner) is None:
+        inner = inner[1:-1].strip()
+    if inner != piece and split_bar(inner) is not None:
+        return term_specs(inner, where, transforms=transforms)
+    call = _CALL.match(piece)
+    if call and _one_pair(piece[call.end() - 1 :]):
+        arguments = piece[call.end() : -1]
+        if split_bar(split_top(arguments, ",")[0]) is not None:
+            return call_terms(call.group(1), arguments, where, transforms)
     if "|" in re.sub(r"'[^']*'|\"[^\"]*\"|`[^`]*`", "", piece):
         raise FormulaError(
-            Issue(where, f"a bar in {piece!r}", "(basis | group) or structure(basis | group), added to the other terms")
+            Issue(
+                where,
+                f"a bar in {shown(piece)}",
+                "(basis | group) or structure(basis | group), added to the other terms",
+            )
         )
     return None
 
@@ -170,11 +209,11 @@ def call_terms(name: str, arguments: str, where: str, transforms: Collection[str
             if not equals or not key.strip().isidentifier():
                 raise ValueError
             options[key.strip()] = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             raise FormulaError(
                 Issue(
                     where,
-                    f"the option {part.strip()!r} of {name!r}",
+                    f"the option {shown(part.strip())} of {name!r}",
                     "option=value with a number, a string, a list or True/False",
                 )
             ) from None
@@ -183,10 +222,11 @@ def call_terms(name: str, arguments: str, where: str, transforms: Collection[str
 
 def read_term(text: str, where: str, transforms: Collection[str] = ()) -> list[TermSpec]:
     """One term as a builder or a document gives it: `1 + x | g`, `(1 + x | g)` or `ar1(0 + visit | subject)`."""
+    _short(text, where)
     piece = text.strip()
     found = _bar_terms(f"({piece})" if split_bar(piece) is not None else piece, where, transforms)
     if found is None:
-        raise FormulaError(Issue(where, repr(text), "a term such as '1 + x | group'", "there is no bar in it"))
+        raise FormulaError(Issue(where, shown(text), "a term such as '1 + x | group'", "there is no bar in it"))
     return found
 
 
@@ -195,7 +235,7 @@ def term_specs(text: str, where: str, structure: Any = None, transforms: Collect
     split = split_bar(text)
     if split is None or not split[0] or not split[2]:
         raise FormulaError(
-            Issue(where, repr(text.strip()), "one bar, with a basis before and a grouping factor after it")
+            Issue(where, shown(text.strip()), "one bar, with a basis before and a grouping factor after it")
         )
     basis, independent, group = split
     basis = " ".join(f"{sign} {_checked(part, where, transforms)}" for sign, part in _pieces(basis, where))
@@ -213,28 +253,36 @@ def group_factors(text: str, where: str) -> list[tuple[str, ...]]:
     """`g`, `a:b` and `a/b` (= a and a:b) as tuples of columns."""
     factors: list[tuple[str, ...]] = []
     so_far: tuple[str, ...] = ()
+    if text.count("/") + text.count(":") > _MAX_GROUPS or text.count("(") > _MAX_DEPTH:
+        raise FormulaError(Issue(where, f"the grouping factor {shown(text)}", f"at most {_MAX_GROUPS} columns"))
     for level in split_top(text, "/"):
-        names = [part.strip() for part in split_top(level.strip().strip("()"), ":")]
+        level = level.strip()
+        while _one_pair(level):
+            level = level[1:-1].strip()
+        names = [part.strip() for part in split_top(level, ":")]
         for name in names:
             if not _GROUP_NAME.match(name):
                 raise FormulaError(
                     Issue(
                         where,
-                        f"the grouping factor {text!r}",
+                        f"the grouping factor {shown(text)}",
                         "a column, an interaction a:b, or nesting a/b",
                         "make a column of it first",
                     )
                 )
         so_far = (*so_far, *(name.strip("`") for name in names))
+        if len(so_far) > _MAX_GROUPS or len(set(so_far)) < len(so_far):
+            allowed = f"different columns, at most {_MAX_GROUPS}"
+            raise FormulaError(Issue(where, f"the grouping factor {shown(text)}", allowed))
         factors.append(so_far)
     return factors
 
 
 def _checked(text: str, where: str, transforms: Collection[str]) -> str:
-    """A piece without bars, each of its tokens allowed; R's habits rewritten."""
-    out, last = [], 0
-    previous: Token | None = None
-    for token in _tokens(text, where):
+    """A right-hand side without bars, each of its tokens allowed; R's habits rewritten."""
+    out, last, depth = [], 0, 0
+    tokens = _tokens(text, where)
+    for token in tokens:
         assert token.source_start is not None and token.source_end is not None
         if token.kind is Token.Kind.PYTHON:
             new, _ = check_expression(token.token, where, transforms)
@@ -243,32 +291,68 @@ def _checked(text: str, where: str, transforms: Collection[str]) -> str:
             last = token.source_end + (2 if braces else 1)
         elif token.kind is Token.Kind.OPERATOR:
             if not _OPERATORS.match(token.token.replace(" ", "")):
-                raise FormulaError(Issue(where, f"the operator {token.token!r} in {text!r}", "+ - * / : ^ ** %in%"))
+                raise FormulaError(
+                    Issue(where, f"the operator {shown(token.token)} in {shown(text)}", "+ - * / : ^ ** %in%")
+                )
         elif token.kind is Token.Kind.VALUE:
-            _check_number(token.token, text, where, previous)
-        elif token.kind is Token.Kind.NAME and token.token == ".":
-            raise FormulaError(
-                Issue(where, f"'.' in {text!r}", "columns by name", "'.' does not stand for all columns here")
-            )
-        elif token.kind is Token.Kind.CONTEXT and token.token in "[]":
-            raise FormulaError(Issue(where, f"a bracket in {text!r}", "round brackets"))
-        previous = token
+            _check_number(token.token, text, where)
+        elif token.kind is Token.Kind.CONTEXT:
+            depth += 1 if token.token in _OPEN else -1
+            if token.token in "[]" or not 0 <= depth <= _MAX_DEPTH:
+                allowed = f"round brackets, at most {_MAX_DEPTH} within each other"
+                raise FormulaError(Issue(where, f"a bracket in {shown(text)}", allowed))
+    _check_size(tokens, text, where)
     out.append(text[last:])
     return "".join(out).strip()
 
 
-def _check_number(token: str, text: str, where: str, previous: Token | None) -> None:
-    try:
-        number = float(token)
-    except ValueError:
+def check_side(text: str, transforms: Collection[str] = ()) -> str:
+    """One side of a formula just before it is evaluated, wherever it came from; R's habits rewritten.
+
+    Raises FormulaError for anything that a formula may not hold.
+    """
+    return _checked(text, "formula", transforms)
+
+
+def _check_number(token: str, text: str, where: str) -> None:
+    if token.strip(".") == "":
         raise FormulaError(
-            Issue(where, f"{token} in {text!r}", "names, numbers, arithmetic and allow-listed calls")
-        ) from None
-    is_power = (
-        previous is not None and previous.kind is Token.Kind.OPERATOR and previous.token.strip()[-1:] in ("*", "^")
-    )
-    if is_power and number > _MAX_POWER and previous is not None and previous.token.strip() in ("**", "^"):
-        raise FormulaError(Issue(where, f"the power {token} in {text!r}", f"at most {_MAX_POWER}"))
+            Issue(
+                where, f"{token!r} in {shown(text)}", "columns by name", "name the columns: '.' does not stand for all"
+            )
+        )
+    if not re.fullmatch(r"\d{1,20}(\.\d{0,20})?|\.\d{1,20}", token):
+        raise FormulaError(
+            Issue(where, f"{shown(token)} in {shown(text)}", "names, numbers, arithmetic and allow-listed calls")
+        )
+
+
+def _check_size(tokens: list[Token], text: str, where: str) -> None:
+    """Bound the number of terms that `*` and powers expand to."""
+    names = sum(t.kind in (Token.Kind.NAME, Token.Kind.PYTHON) for t in tokens)
+    exponent, stars = 1, 0
+    for k, token in enumerate(tokens):
+        if token.kind is not Token.Kind.OPERATOR:
+            continue
+        marks = token.token.replace(" ", "")
+        powers = marks.count("**") + marks.count("^")
+        stars += marks.replace("**", "").count("*")
+        if powers:
+            after = tokens[k + 1] if k + 1 < len(tokens) else None
+            if (
+                powers > 1
+                or after is None
+                or not re.fullmatch(r"\d{1,2}", after.token)
+                or int(after.token) > _MAX_POWER
+            ):
+                raise FormulaError(
+                    Issue(where, f"a power in {shown(text)}", f"a whole number after ** or ^, at most {_MAX_POWER}")
+                )
+            exponent *= max(int(after.token), 1)
+    if exponent > 100 or stars > 100 or (max(names, 1) ** exponent * 2**stars > _MAX_TERMS and (exponent > 1 or stars)):
+        raise FormulaError(
+            Issue(where, f"the products and powers in {shown(text)}", f"those of at most {_MAX_TERMS} terms")
+        )
 
 
 @lru_cache(maxsize=512)

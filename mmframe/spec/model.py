@@ -41,6 +41,11 @@ class TermSpec:
         return ":".join(self.group)
 
     @property
+    def group_text(self) -> str:
+        """The grouping factor as a formula writes it: names that are no identifiers in backticks."""
+        return ":".join(name if name.isidentifier() else f"`{name}`" for name in self.group)
+
+    @property
     def label(self) -> str:
         return f"{self.basis} | {self.group_name}"
 

@@ -63,6 +63,9 @@ LABELS: dict[str, Callable[[int], Any]] = {
 }
 
 
+AS_OBJECTS = ("tuples", "frozensets", "bytes", "dates", "mixed types", "ints and floats and text", "tuples and text")
+
+
 @pytest.mark.parametrize("order", ["sorted", "shuffled", "interleaved", "reversed"])
 @pytest.mark.parametrize("kind", LABELS)
 def test_groups_of_any_hashable_label(kind: str, order: str, sleepstudy: pd.DataFrame, plain: mm.FitResult) -> None:

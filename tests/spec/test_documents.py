@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 import mmframe as mm
-from mmframe.builder import resolve
 from mmframe.errors import UnknownNameError
 from mmframe.registry.registry import default_registry
+from mmframe.resolution import resolve
 from mmframe.spec.document import from_dict, read_yaml, to_dict, write_yaml
 from mmframe.spec.model import Choice, ModelSpec, OutputSpec, TermSpec
 
@@ -267,7 +267,7 @@ def test_unknown_options() -> None:
     with pytest.raises(mm.SpecError) as caught:
         resolve(stages, default_registry())
     assert "did you mean 'max_iterations'?" in str(caught.value)
-    assert "a number" in str(caught.value)
+    assert "a whole number" in str(caught.value)
 
 
 def test_unknown_terms_of_a_parameterization() -> None:
@@ -381,7 +381,7 @@ def test_one_table_serves_both_parts(sleepstudy: pd.DataFrame) -> None:
     model = mm.ModelBuilder().fixed(table, sleepstudy["Reaction"]).random(Z=table, groups=sleepstudy["Subject"])
     assert model.build().fit().loglike == pytest.approx(expected, abs=1e-10)
     other = table.assign(Days=0.5)
-    with pytest.raises(mm.SpecError, match="two columns named 'one'|two columns named 'Days'"):
+    with pytest.raises(mm.SpecError, match="two columns named 'Days'"):
         mm.ModelBuilder().fixed(table, sleepstudy["Reaction"]).random(Z=other, groups=sleepstudy["Subject"])
 
 

@@ -155,9 +155,6 @@ EXPRESSIONS = [
     "I(~Days)",
     "I(not Days)",
     "I(Days or 1)",
-    "I('text')",
-    "I(True)",
-    "I(None)",
     "I('a' * 999999999)",
     "I([0] * 999999999)",
     "log()()",
@@ -380,6 +377,22 @@ def test_a_column_may_have_any_name(table: pd.DataFrame) -> None:
     assert os.listdir() == []
 
 
+def test_a_column_with_a_hostile_name_is_put_into_no_text(table: pd.DataFrame) -> None:
+    """A text that looks like the stand-in of a backticked name stays a text, while the call is rewritten."""
+    name = f'\', open("{TRACE}", "w"), \''
+    text = f"Reaction ~ factor(Days, levels=['quoted_name_0_', `{name}`]) + (1 | Subject)"
+    refused(lambda: mm.fit(text, table.assign(**{name: table["Days"]})), (mm.SpecError, mm.DataError))
+
+
+def test_a_document_with_its_data_runs_nothing(table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """From end to end: a file and its table, as they come from anybody."""
+    folder = tmp_path_factory.mktemp("from_anybody")
+    table.to_csv(folder / "table.csv", index=False)
+    text = f"Reaction ~ C(Days, levels=[\"`\", __import__('os').system('touch {TRACE}'), \"`\"]) + (1 | Subject)"
+    (folder / "model.yaml").write_text(f"data: table.csv\nformula: |-\n  {text}\n")
+    refused(lambda: mm.fit_spec(folder / "model.yaml"))
+
+
 def test_names_of_functions_as_columns(table: pd.DataFrame) -> None:
     """Columns called `open`, `eval` or `np` are columns; the names of Python are not reached."""
     for name in ("open", "eval", "np", "os", "exec", "print"):
@@ -465,7 +478,7 @@ DOCUMENTS = {
     "deep blocks": "formula: y ~ x\nstages:\n" + "\n".join(" " * k + "- " for k in range(1, 1500)),
     "a huge scalar": "formula: " + "x" * 3_000_000,
     "a huge quoted scalar": "formula: '" + "x" * 3_000_000 + "'",
-    "a huge list": "formula: y ~ x\nstages: [" + ",".join(["3"] * 100_000) + "]",
+    "a huge list": "formula: y ~ x\nstages: [" + ",".join(["3"] * 1_000_000) + "]",
     "a huge number": "formula: y ~ x\nfix: {sigma: " + "9" * 5000 + "}",
     "a duplicate key": "formula: y ~ x\nformula: y ~ z",
     "a duplicate key below": "formula: y ~ x\nrandom: [{term: 1 | g, term: 1 | h}]",
