@@ -9,8 +9,8 @@ from mmframe.fitting import fit, fit_spec
 from mmframe.model import Model
 from mmframe.results.result import FitResult
 from mmframe.results.store import load
-from mmframe.spec.document import load_spec
 from mmframe.spec.model import ModelSpec
+from mmframe.spec.yaml_text import load_spec
 
 __all__ = [
     "DataError",

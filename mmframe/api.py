@@ -10,15 +10,7 @@ The built-in plugins import only this module, numpy, scipy and attrs. What a thi
 
 from __future__ import annotations
 
-from mmframe.covariance.bijections import (
-    Bijection,
-    CholeskyEntries,
-    Identity,
-    LogCholeskyEntries,
-    LogElementwise,
-    MatrixEntries,
-    RootElementwise,
-)
+from mmframe.covariance.bijections import Bijection, Identity, LogElementwise, RootElementwise
 from mmframe.covariance.domain import (
     Box,
     Domain,
@@ -33,6 +25,7 @@ from mmframe.covariance.domain import (
     vech_basis,
     vech_indices,
 )
+from mmframe.covariance.matrix_bijections import CholeskyEntries, LogCholeskyEntries, MatrixEntries
 from mmframe.covariance.parameterization import ABSOLUTE, RELATIVE, Parameterization, Scale
 from mmframe.covariance.structure import (
     COORDINATES,

@@ -34,8 +34,9 @@ from mmframe.registry.registry import (
 from mmframe.resolution import ENGINES, choose_engine, resolve
 from mmframe.results.bundle import write_bundle
 from mmframe.results.result import FitResult
-from mmframe.spec.document import formula_of, load_spec
+from mmframe.spec.document import formula_of
 from mmframe.spec.model import ModelSpec
+from mmframe.spec.yaml_text import load_spec
 
 KINDS = (STRUCTURE, PARAMETERIZATION, STAGE)
 OK, FAILED, NOT_CONVERGED = 0, 1, 3

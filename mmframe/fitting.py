@@ -10,8 +10,9 @@ from mmframe.builder import ModelBuilder, as_choice
 from mmframe.errors import Issue, SpecError
 from mmframe.model import build
 from mmframe.results.result import FitResult
-from mmframe.spec.document import from_dict, load_spec
+from mmframe.spec.document import from_dict
 from mmframe.spec.model import ModelSpec
+from mmframe.spec.yaml_text import load_spec
 
 
 def fit(

@@ -8,9 +8,10 @@ import attrs
 import numpy as np
 
 from mmframe.covariance import report
-from mmframe.covariance.bijections import Bijection, StandardDeviationsCorrelations
+from mmframe.covariance.bijections import Bijection
 from mmframe.covariance.derivative import flatten_phi
 from mmframe.covariance.domain import Array, PositiveDefinite
+from mmframe.covariance.matrix_bijections import StandardDeviationsCorrelations
 from mmframe.covariance.model import CovarianceModel
 from mmframe.covariance.parameterization import ABSOLUTE
 from mmframe.covariance.structure import Param

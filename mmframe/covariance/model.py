@@ -14,8 +14,10 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from mmframe.covariance.bijections import Bijection, StandardDeviationsCorrelations, cover
+from mmframe.covariance.bijections import Bijection
+from mmframe.covariance.cover import cover
 from mmframe.covariance.domain import Array, OutsideDomainError, Positive
+from mmframe.covariance.matrix_bijections import StandardDeviationsCorrelations
 from mmframe.covariance.parameterization import ABSOLUTE, RELATIVE, Scale
 from mmframe.covariance.structure import Param
 from mmframe.covariance.term import BoundTerm

@@ -9,7 +9,8 @@ import enum
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from mmframe.covariance.bijections import Bijection, default_bijection
+from mmframe.covariance.bijections import Bijection
+from mmframe.covariance.cover import default_bijection
 from mmframe.covariance.structure import Param
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize
 
-from mmframe.covariance.bijections import LogCholeskyEntries, LogElementwise
+from mmframe.covariance.bijections import LogElementwise
 from mmframe.covariance.derivative import DerivativeMethod, flatten_phi, jacobian, make_phi
 from mmframe.covariance.domain import Array, Box, PositiveDefinite
+from mmframe.covariance.matrix_bijections import LogCholeskyEntries
 from mmframe.covariance.structure import CovarianceStructure, Param
 
 

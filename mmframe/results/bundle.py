@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from mmframe.results.result import FitResult
-from mmframe.spec.document import write_yaml
+from mmframe.spec.yaml_text import write_yaml
 
 
 def sha256(path: str | Path) -> str:

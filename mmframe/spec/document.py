@@ -5,17 +5,12 @@ Every issue of a document is collected, with its path and, in YAML, its line, an
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import attrs
 from attrs import define, field
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 
 from mmframe.covariance.structure import CovarianceStructure
 from mmframe.errors import Issue, SpecError, UnknownNameError, nearest
@@ -24,7 +19,6 @@ from mmframe.spec.model import CRITERIA, DEFAULT_STRUCTURE, MISSING, Choice, Mod
 
 VERSION = 1
 # Documents may come from anybody: these bound what reading one can cost.
-MAX_LENGTH = 60_000
 MAX_DEPTH = 20
 KEYS = (
     "mmframe", "data", "categorical", "formula", "random", "residual", "variance", "weights", "offset", "criterion",
@@ -89,11 +83,11 @@ class _Reader:
         if isinstance(value, str):
             return Choice(str(value))
         if isinstance(value, Mapping) and "name" in value and isinstance(value["name"], str):
-            return Choice(str(value["name"]), {str(k): _plain(v) for k, v in value.items() if k != "name"})
+            return Choice(str(value["name"]), {str(k): plain(v) for k, v in value.items() if k != "name"})
         if isinstance(value, Mapping) and len(value) == 1:
             name, options = next(iter(value.items()))
             if isinstance(name, str) and (options is None or isinstance(options, Mapping)):
-                return Choice(str(name), {str(k): _plain(v) for k, v in (options or {}).items()})
+                return Choice(str(name), {str(k): plain(v) for k, v in (options or {}).items()})
         self.say(path, value, "a name, {name: ..., option: ...}, or {name: {option: ...}}")
         return None
 
@@ -107,14 +101,14 @@ class _Reader:
         return out
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
+def plain(value: Any, depth: int = 0) -> Any:
     """Plain Python values out of the YAML reader's own types. Raises SpecError where they nest too deep."""
     if depth > MAX_DEPTH:
         raise SpecError(Issue("document", f"more than {MAX_DEPTH} levels", "fewer levels"))
     if isinstance(value, Mapping):
-        return {str(k): _plain(v, depth + 1) for k, v in value.items()}
+        return {str(k): plain(v, depth + 1) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v, depth + 1) for v in value]
+        return [plain(v, depth + 1) for v in value]
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int):
@@ -129,7 +123,7 @@ def from_dict(document: Any, source: str = "spec", lines: Mapping[str, int] | No
     reader = _Reader(source, dict(lines or {}))
     if not isinstance(document, Mapping):
         raise SpecError(Issue(source, type(document).__name__, "a mapping with the keys " + ", ".join(KEYS)))
-    document = _plain(document)
+    document = plain(document)
     reader.keys("", document, KEYS)
     version = document.get("mmframe", VERSION)
     if type(version) is not int or version != VERSION:
@@ -209,7 +203,7 @@ def _random(reader: _Reader, value: Any) -> list[TermSpec]:
 
 def _residual(reader: _Reader, path: str, value: Any) -> str | None:
     """Kept as text: this version has no residual structures, and says so when the names are resolved."""
-    return None if value is None else str(_plain(value))
+    return None if value is None else str(plain(value))
 
 
 def _parameterization(reader: _Reader, value: Any) -> Any:
@@ -239,7 +233,7 @@ def _categorical(reader: _Reader, value: Any) -> dict[str, list[Any] | None]:
         if levels is None:
             out[name] = None
         elif isinstance(levels, list):
-            out[name] = _plain(levels)
+            out[name] = plain(levels)
         else:
             reader.say(f"categorical.{name}", levels, "a list of levels in order, or null for the levels as they come")
     return out
@@ -340,90 +334,3 @@ def formula_of(spec: ModelSpec) -> str:
         bar = f"{term.basis} | {term.group_text}"
         parts.append(f"({bar})" if plain else f"{choice.name}({bar}{options})")
     return " + ".join(parts)
-
-
-def _yaml() -> YAML:
-    reader = YAML(typ="rt", pure=True)
-    reader.allow_duplicate_keys = False
-    reader.default_flow_style = None
-    return reader
-
-
-def read_yaml(text: str, source: str = "spec") -> ModelSpec:
-    """YAML 1.2 text (`no` is a string). Raises SpecError with lines."""
-    if len(text) > MAX_LENGTH:
-        raise SpecError(Issue(source, f"{len(text)} characters", f"at most {MAX_LENGTH}"))
-    try:
-        _refuse_machinery(text, source)
-        document = _yaml().load(text)
-    except YAMLError as problem:
-        mark = getattr(problem, "problem_mark", None)
-        place = f"{source}, line {mark.line + 1}" if mark is not None else source
-        raise SpecError(Issue(place, str(getattr(problem, "problem", problem)).splitlines()[0], "YAML 1.2")) from None
-    except (ValueError, TypeError, RecursionError) as problem:
-        raise SpecError(Issue(source, str(problem).splitlines()[0], "YAML 1.2")) from None
-    if document is None:
-        raise SpecError(Issue(source, "an empty document", "a mapping with at least 'formula'"))
-    lines: dict[str, int] = {}
-    _find_lines(document, "", lines)
-    return from_dict(_plain(document), source, lines)
-
-
-def _refuse_machinery(text: str, source: str) -> None:
-    """A first look at the events: no tags, no anchors, no great depth. A specification needs none of them."""
-    depth = 0
-    for event in YAML(typ="safe", pure=True).parse(text):
-        line = event.start_mark.line + 1
-        if isinstance(event, (CollectionStartEvent, CollectionEndEvent)):
-            depth += 1 if isinstance(event, CollectionStartEvent) else -1
-            if depth > MAX_DEPTH:
-                raise SpecError(Issue(f"{source}, line {line}", f"more than {MAX_DEPTH} levels", "fewer levels"))
-        if isinstance(event, NodeEvent) and (event.anchor is not None or isinstance(event, AliasEvent)):
-            raise SpecError(
-                Issue(f"{source}, line {line}", f"the anchor or alias {event.anchor!r}", "plain values", "write it out")
-            )
-        if getattr(event, "tag", None) is not None:
-            raise SpecError(
-                Issue(f"{source}, line {line}", f"the tag {str(event.tag)!r}", "plain values", "leave the tag out")
-            )
-
-
-def _find_lines(node: Any, path: str, lines: dict[str, int]) -> None:
-    marks = getattr(node, "lc", None)
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            full = f"{path}.{key}" if path else str(key)
-            place = marks.data.get(key) if marks is not None and marks.data else None
-            if place is not None:
-                lines[full] = place[0] + 1
-            _find_lines(value, full, lines)
-    elif isinstance(node, list):
-        for k, value in enumerate(node):
-            full = f"{path}[{k}]"
-            place = marks.data.get(k) if marks is not None and marks.data else None
-            if place is not None:
-                lines[full] = place[0] + 1
-            _find_lines(value, full, lines)
-
-
-def write_yaml(spec: ModelSpec) -> str:
-    """The YAML document of a specification."""
-    out = io.StringIO()
-    _yaml().dump(to_dict(spec), out)
-    return out.getvalue()
-
-
-def load_spec(path: str | Path) -> ModelSpec:
-    """A YAML file; its `data` is taken relative to the file. Raises SpecError."""
-    file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError:
-        near = nearest(file.name, [p.name for p in file.parent.glob("*.y*ml")]) if file.parent.is_dir() else ""
-        raise SpecError(Issue(str(path), "there is no such file", "a YAML specification", near)) from None
-    except UnicodeDecodeError:
-        raise SpecError(Issue(str(path), "it is not UTF-8 text", "a YAML specification")) from None
-    spec = read_yaml(text, file.name)
-    if spec.data is not None and not Path(spec.data).is_absolute():
-        spec = attrs.evolve(spec, data=str(file.parent / spec.data))
-    return spec

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from mmframe.covariance.bijections import cover
+from mmframe.covariance.cover import cover
 from mmframe.covariance.derivative import DerivativeMethod, central_differences, flatten_phi, jacobian, make_phi
 from mmframe.covariance.domain import Array, Box
 from mmframe.covariance.model import SIGMA2, CovarianceModel

@@ -241,7 +241,7 @@ INVALID = {
         ("residual", "leave residual out"),
     ),
     "no data file": (MODEL + "data: slep.csv\n", ("there is no file", "did you mean 'sleep.csv'?")),
-    "a folder as data": (MODEL + "data: .\n", ("cannot be read",)),
+    "a folder as data": (MODEL + "data: .\n", ("this is no file",)),
     "constant data": (MODEL + "data: constant.csv\n", ("response 'Reaction'", "constant")),
     "no rows": (MODEL + "data: headers.csv\n", ("no rows",)),
     "one level": (MODEL + "data: one.csv\n", ("one level",)),

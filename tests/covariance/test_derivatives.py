@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mmframe.api import CovarianceStructure, Interval, Param, Points, Positive, PositiveDefinite, Psd, lags
-from mmframe.covariance.bijections import StandardDeviationsCorrelations
 from mmframe.covariance.derivative import DerivativeMethod, choose_method, jacobian
 from mmframe.covariance.domain import OutsideDomainError, psd_root, unvech, vech, vech_basis
+from mmframe.covariance.matrix_bijections import StandardDeviationsCorrelations
 from mmframe.testing import check_covariance_structure
 from mmframe.testing.structures import _bound
 

@@ -134,7 +134,7 @@ def test_options_are_checked_with_the_nearest_name() -> None:
     registry = default_registry()
     with pytest.raises(mm.SpecError, match=r"em: there is no option 'max_iteration'.*max_iterations"):
         registry.create(STAGE, "em", {"max_iteration": 3}, "stages[0]")
-    with pytest.raises(mm.SpecError, match="a number"):
+    with pytest.raises(mm.SpecError, match="a whole number"):
         registry.create(STAGE, "em", {"max_iterations": "many"}, "stages[0]")
 
 

@@ -14,8 +14,9 @@ import mmframe as mm
 from mmframe.errors import UnknownNameError
 from mmframe.registry.registry import default_registry
 from mmframe.resolution import resolve
-from mmframe.spec.document import from_dict, read_yaml, to_dict, write_yaml
+from mmframe.spec.document import from_dict, to_dict
 from mmframe.spec.model import Choice, ModelSpec, OutputSpec, TermSpec
+from mmframe.spec.yaml_text import read_yaml, write_yaml
 
 DATA = Path(__file__).resolve().parents[1] / "reference" / "data"
 SLEEP = "Reaction ~ 1 + Days"

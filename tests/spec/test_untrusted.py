@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 import mmframe as mm
-from mmframe.spec.document import from_dict, read_yaml
+from mmframe.spec.document import from_dict
+from mmframe.spec.yaml_text import read_yaml
 from tests.spec.limits import at_most
 
 SECONDS = 2.0
