@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import narwhals.stable.v1 as nw
+import numpy as np
 import pandas as pd
 
 from mmframe.errors import DataError, Issue, UnknownNameError, nearest
@@ -103,13 +104,19 @@ def _distinct(column: pd.Series, name: str) -> Any:
 
 
 def recode(column: pd.Series, levels: list[Any]) -> pd.Series:
-    """New data's column with the levels that were fitted, matched by value and then as text; others become missing."""
-    known = {str(level): level for level in levels} | {level: level for level in levels}
-    found = column.astype(object).map(lambda value: known.get(value, known.get(str(value), value)))
-    unseen = [value for value in pd.unique(found.dropna()) if value not in set(levels)]
-    if unseen:
+    """New data's column with the levels that were fitted, matched by value and then as text; missing stays missing.
+
+    Raises DataError for a value that was not fitted.
+    """
+    codes, distinct = pd.factorize(column)
+    known = {str(level): k for k, level in enumerate(levels)} | {level: k for k, level in enumerate(levels)}
+    places = np.array([known.get(value, known.get(str(value), -1)) for value in distinct], dtype=np.intp)
+    if np.any(places < 0):
+        unseen = distinct[int(np.flatnonzero(places < 0)[0])]
         raise DataError(
-            f"new data: {column.name!r} holds {unseen[0]!r}, which is not among the levels that were fitted ({levels})"
+            f"new data: {column.name!r} holds {unseen!r}, which is not among the levels that were fitted ({levels})"
             " · drop these rows, or fit again with them"
         )
-    return pd.Series(pd.Categorical(found, categories=levels), index=column.index, name=column.name)
+    found = np.where(codes >= 0, np.append(places, -1)[codes], -1)
+    categories: Any = levels
+    return pd.Series(pd.Categorical.from_codes(found, categories=categories), index=column.index, name=column.name)

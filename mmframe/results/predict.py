@@ -116,18 +116,22 @@ def _indicators(points: PointSet, frame: pd.DataFrame) -> Array:
 def _match(levels: pd.Index, columns: tuple[str, ...], frame: pd.DataFrame) -> Any:
     """The level number of each row, −1 for new ones. Labels that are not found are tried as text: "308" is 308."""
 
-    def located(convert: Any) -> Any:
-        if isinstance(levels, pd.MultiIndex):
-            parts = [levels.get_level_values(k).map(convert) for k in range(len(columns))]
-            known: pd.Index = pd.MultiIndex.from_arrays([p.astype(object) for p in parts])
-            wanted: pd.Index = pd.MultiIndex.from_arrays([frame[c].astype(object).map(convert) for c in columns])
-            return known.get_indexer(wanted)
-        return levels.astype(object).map(convert).get_indexer(pd.Index(frame[columns[0]].astype(object).map(convert)))
+    def located(as_text: bool) -> Any:
+        def labels(values: Any) -> pd.Index:
+            index = pd.Index(values, dtype=object, tupleize_cols=False)
+            return index.astype(str) if as_text else index
 
-    exact = located(lambda label: label)
-    if np.all(exact >= 0):
-        return exact
-    return np.where(exact >= 0, exact, located(str))
+        if isinstance(levels, pd.MultiIndex):
+            known: pd.Index = pd.MultiIndex.from_arrays(
+                [labels(levels.get_level_values(k)) for k in range(len(columns))]
+            )
+            wanted: pd.Index = pd.MultiIndex.from_arrays([labels(frame[c]) for c in columns])
+            return known.get_indexer(wanted)
+        codes, distinct = pd.factorize(frame[columns[0]])
+        return labels(levels).get_indexer(labels(distinct))[codes]
+
+    exact = located(False)
+    return exact if np.all(exact >= 0) else np.where(exact >= 0, exact, located(True))
 
 
 def predict(
