@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, cast
 
 from attrs import frozen
 from threadpoolctl import ThreadpoolController
@@ -35,6 +36,14 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Matrices here are small, and threads that wait for them on a busy machine cost more than they bring."""
+    libraries = [lib for lib in _threads().lib_controllers if lib.user_api == "blas"]
+    if all(lib.num_threads == 1 for lib in libraries):
+        return nullcontext()
+    return cast("AbstractContextManager[Any]", _threads().limit(limits=1, user_api="blas"))
+
+
 @frozen(eq=False)
 class Model:
     """A specification bound to data: immutable, and fitted as often as one likes."""
@@ -53,7 +62,7 @@ class Model:
     def fit(self, *, progress: bool = False, on_step: Callable[[TraceRow], None] | None = None) -> FitResult:
         """Run the stages; returns a new FitResult and leaves the model as it was."""
         self.registry.notify("mmframe_fit_started", spec=self.spec, design=self.design)
-        with _threads().limit(limits=1, user_api="blas"):
+        with one_blas_thread():
             if progress and on_step is None:
                 with terminal_progress() as shown:
                     found = self._run(shown)

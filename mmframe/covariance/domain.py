@@ -24,6 +24,12 @@ def vech_indices(dim: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 @lru_cache(maxsize=128)
+def pair_indices(dim: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns below the diagonal, row by row: (1,0), (2,0), (2,1), ..."""
+    return np.tril_indices(dim, -1)
+
+
+@lru_cache(maxsize=128)
 def vech_basis(dim: int) -> Array:
     """(dim(dim+1)/2, dim, dim): the symmetric matrix that each entry of vech stands for."""
     rows, cols = vech_indices(dim)

@@ -13,6 +13,7 @@ from mmframe.covariance.domain import (
     OutsideDomainError,
     PositiveDefinite,
     Psd,
+    pair_indices,
     psd_root,
     unvech,
     vech,
@@ -178,7 +179,7 @@ class StandardDeviationsCorrelations(Bijection):
         if np.any(sd < 0) or not np.all(np.isfinite(theta)):
             raise OutsideDomainError("a negative standard deviation")
         corr = np.eye(dim)
-        rows, cols = np.tril_indices(dim, -1)
+        rows, cols = pair_indices(dim)
         corr[rows, cols] = corr[cols, rows] = theta[dim:]
         root = psd_root(corr)
         return Psd(factor=sd[:, None] * root)
@@ -186,7 +187,7 @@ class StandardDeviationsCorrelations(Bijection):
     def inverse(self, value: Any) -> Array:
         matrix = value.matrix if isinstance(value, Psd) else np.asarray(value)
         sd = np.sqrt(np.diag(matrix))
-        rows, cols = np.tril_indices(self.domain.dim, -1)
+        rows, cols = pair_indices(self.domain.dim)
         scale = sd[rows] * sd[cols]
         corr = np.divide(matrix[rows, cols], scale, out=np.zeros(rows.size), where=scale > 0)
         return np.concatenate([sd, np.clip(corr, -1.0, 1.0)])

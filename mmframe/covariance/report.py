@@ -12,7 +12,7 @@ import numpy as np
 from attrs import frozen
 
 from mmframe.covariance.derivative import make_phi
-from mmframe.covariance.domain import Array, Box, PositiveDefinite, vech
+from mmframe.covariance.domain import Array, Box, PositiveDefinite, pair_indices, vech
 from mmframe.covariance.structure import CovarianceStructure, Phi
 from mmframe.covariance.term import BoundTerm
 
@@ -72,7 +72,7 @@ def _of_term(k: int, term: BoundTerm) -> list[Reported]:
                 Reported(f"sd({names[j]} | {group})", "sd", group, names[j], names[j], k, i, j, 0.0, np.inf)
                 for j in range(domain.dim)
             ]
-            rows, cols = np.tril_indices(domain.dim, -1)
+            rows, cols = pair_indices(domain.dim)
             out += [
                 Reported(
                     f"corr({names[b]}, {names[a]} | {group})",
@@ -151,7 +151,7 @@ def _params_as_read(term: BoundTerm, flat: Array) -> list[Array]:
 def sds_and_correlations(matrix: Array) -> Array:
     """Standard deviations, then the lower triangle of correlations row by row; NaN where a variance is zero."""
     sd = np.sqrt(np.maximum(np.diag(matrix), 0.0))
-    rows, cols = np.tril_indices(len(sd), -1)
+    rows, cols = pair_indices(len(sd))
     scale = sd[rows] * sd[cols]
     corr = np.divide(matrix[rows, cols], scale, out=np.full(rows.size, np.nan), where=scale > 0)
     return np.concatenate([sd, np.clip(corr, -1.0, 1.0)])
@@ -160,7 +160,7 @@ def sds_and_correlations(matrix: Array) -> Array:
 def from_sds_and_correlations(entries: Array, dim: int) -> Array:
     """The covariance matrix of standard deviations and correlations; NaN correlations count as 0."""
     corr = np.eye(dim)
-    rows, cols = np.tril_indices(dim, -1)
+    rows, cols = pair_indices(dim)
     corr[rows, cols] = corr[cols, rows] = np.nan_to_num(entries[dim:])
     return np.asarray(np.outer(entries[:dim], entries[:dim]) * corr)
 

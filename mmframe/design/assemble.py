@@ -54,9 +54,8 @@ def assemble(spec: ModelSpec, data: Any, index_kinds: tuple[IndexKind, ...]) -> 
             formulas[f"random_{k}"] = term.basis
         else:
             points[k] = PointSet.of(columns, frame)
-    _check_numeric(plain, frame)
     made = encode(formulas, frame, spec.transforms)
-    y = _response(made[_RESPONSE][0] if _RESPONSE in made else frame[plain].to_numpy(dtype=float)[:, None], response)
+    y = _response(made[_RESPONSE][0] if _RESPONSE in made else _numbers(frame[plain])[:, None], response)
     X, fixed = made[_FIXED]
     _check_finite(X, fixed.columns, "fixed effects")
     weights, offset = _column(frame, spec.weights, "weights"), _column(frame, spec.offset, "offset")
@@ -148,7 +147,7 @@ def _complete(table: pd.DataFrame, used: list[str], missing: str) -> tuple[pd.Da
         column = table[name]
         if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iub":
             continue
-        mask = np.isnan(column.to_numpy()) if column.dtype == np.float64 else column.isna().to_numpy()
+        mask = np.isnan(column.to_numpy()) if column.dtype == np.float64 else np.asarray(pd.isna(column.array))
         if mask.any():
             counts[name] = int(mask.sum())
             holes |= mask
@@ -170,10 +169,13 @@ def _is_real(dtype: Any) -> bool:
     return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
 
 
-def _check_numeric(response: str, frame: pd.DataFrame) -> None:
-    if response in frame.columns and not _is_real(frame[response].dtype):
-        column = frame[response]
-        raise DataError(f"response {response!r}: {column.dtype} values such as {column.iloc[0]!r} · allowed: numbers")
+def _numbers(column: pd.Series) -> Array:
+    """The response's own column, where it is one."""
+    if not _is_real(column.dtype):
+        raise DataError(
+            f"response {column.name!r}: {column.dtype} values such as {column.iloc[0]!r} · allowed: numbers"
+        )
+    return column.to_numpy(dtype=float)
 
 
 def _response(matrix: Array, name: str) -> Array:

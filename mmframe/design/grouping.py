@@ -15,19 +15,21 @@ def factorize(column: pd.Series) -> tuple[NDArray[np.intp], pd.Index]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         kept = column.cat.remove_unused_categories()
         return np.asarray(kept.cat.codes, dtype=np.intp), pd.Index(kept.cat.categories, name=column.name)
-    values = column.to_numpy()
-    if values.dtype.kind in "iu" and values.size and bool(np.all(values[1:] >= values[:-1])):
-        # rows sorted by an integer label: levels are where it steps
-        steps = np.concatenate([[True], values[1:] != values[:-1]])
-        return np.cumsum(steps) - 1, pd.Index(values[steps], name=column.name)
+    plain = isinstance(column.dtype, np.dtype) and column.dtype.kind != "O"
+    if plain and column.dtype.kind in "iu" and len(column):
+        values = column.to_numpy()
+        if bool(np.all(values[1:] >= values[:-1])):
+            # rows sorted by an integer label: levels are where it steps
+            steps = np.concatenate([[True], values[1:] != values[:-1]])
+            return np.cumsum(steps) - 1, pd.Index(values[steps], name=column.name)
     try:
-        codes, levels = pd.factorize(column.array if values.dtype.kind == "O" else values)
+        codes, levels = pd.factorize(column.to_numpy() if plain else column.array)
     except TypeError:
         raise DataError(
             f"grouping factor {column.name!r}: values such as {column.iloc[0]!r}"
             " · allowed: values that can be told apart (hashable)"
         ) from None
-    labels = np.asarray(levels, dtype=object) if values.dtype.kind == "O" else np.asarray(levels)
+    labels = np.asarray(levels) if plain else np.asarray(levels, dtype=object)
     try:
         order = np.argsort(labels, kind="stable")
     except TypeError:  # labels of kinds that do not compare stay in the order in which they come

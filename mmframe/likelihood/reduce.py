@@ -52,7 +52,9 @@ class LevelStatistics:
         # Least squares in data units first, its residual exactly as rows see it, then what is left along Q: when y has
         # a large mean the subtraction is exact where one product in the basis would lose the small digits.
         if rank == design.p and rank:
-            beta0 = np.linalg.lstsq(R, Q.T @ y, rcond=None)[0]
+            # a part of the data may lack a column's variation
+            full = np.all(np.abs(np.diag(R)) > 1e-10 * np.max(np.abs(R)))
+            beta0 = np.linalg.solve(R, Q.T @ y) if full else np.linalg.lstsq(R, Q.T @ y, rcond=None)[0]
             y = design.weighted(design.y - design.X @ beta0)
         else:
             beta0 = np.zeros(design.p)
