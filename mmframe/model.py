@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
 from typing import Any, cast
 
+import numpy as np
 from attrs import frozen
 from threadpoolctl import ThreadpoolController
 
@@ -110,6 +111,15 @@ def bind_covariance(spec: ModelSpec, design: Design, resolved: Resolved) -> Cova
     return hold(model, rows, spec.fix) if spec.fix else model
 
 
+def _check_scale(design: Design) -> None:
+    """Squares of the response, and their squares, must be numbers."""
+    size = float(np.max(np.abs(design.y)))
+    if not 1e-30 < size < 1e30:
+        raise DataError(
+            f"response {design.response!r}: its values reach {size:.3g} · allowed: 1e-30 to 1e30 · change its unit"
+        )
+
+
 def build(spec: ModelSpec, data: Any, registry: Registry | None = None) -> Model:
     """A specification and data to a Model. Raises SpecError, DataError or EngineRefusedError before any fitting."""
     registry = registry or default_registry()
@@ -128,6 +138,7 @@ def build(spec: ModelSpec, data: Any, registry: Registry | None = None) -> Model
         raise DataError(f"data: {design.n} rows for {design.p} fixed effects · at least one row more is needed")
     if report.SIGMA not in spec.fix:
         check_identifiable(design, resolved.structures)
+    _check_scale(design)
     engine = choose_engine(design, resolved.engines).reduce(design)
     if engine.residual_square <= 1e-28 * float(design.weighted(design.y) @ design.weighted(design.y)):
         raise DataError(

@@ -99,16 +99,16 @@ def encode(
         ) from None
     except (TypeError, ValueError, ZeroDivisionError) as problem:
         raise DataError(f"formula: {' ; '.join(keys)!r} cannot be evaluated on the data: {problem}") from None
-    done = {text: _encoded(text, made[key]) for text, key in keys.items()}
+    # formulaic keeps the state of a factor with the formula that met it first; every formula needs it
+    state = {name: kept for key in keys.values() for name, kept in made[key].model_spec.encoder_state.items()}
+    done = {text: _encoded(text, made[key], state) for text, key in keys.items()}
     return {key: done[text] for key, text in formulas.items()}
 
 
-def _encoded(text: str, matrix: Any) -> tuple[Array, FormulaEncoding]:
+def _encoded(text: str, matrix: Any, encoder_state: Mapping[str, Any]) -> tuple[Array, FormulaEncoding]:
     spec = matrix.model_spec
-    kinds = {name: kind.value for name, (kind, _) in spec.encoder_state.items()}
-    levels = {
-        name: list(state["categories"]) for name, (_, state) in spec.encoder_state.items() if "categories" in state
-    }
+    kinds = {name: kind.value for name, (kind, _) in encoder_state.items()}
+    levels = {name: list(state["categories"]) for name, (_, state) in encoder_state.items() if "categories" in state}
     terms = tuple((str(term), tuple(str(c) for c in columns)) for term, _, columns in spec.structure)
     names = tuple(str(c) for c in spec.column_names)
     encoding = FormulaEncoding(text, names, kinds, levels, dict(spec.transform_state), terms)

@@ -64,7 +64,7 @@ def second_derivatives(
 
     profiled: σ² is at its optimum for each point and is eliminated (Schur complement).
     """
-    s2, nu, rss = solution.sigma2, solution.nu, solution.rss
+    s2, nu, rss = np.float64(solution.sigma2), solution.nu, np.float64(solution.rss)
     traces, quadratics, linear = found.traces[:-1, :-1], found.quadratics[:-1, :-1], found.linear[:-1]
     if kind == "observed":
         inner = -traces + 2 * quadratics / s2

@@ -46,6 +46,7 @@ class _Chunk:
     count: Array
     H: Array
     B: Array
+    L: Array
     member: NDArray[np.intp] | None
 
 
@@ -162,7 +163,7 @@ class PooledEngine(Engine):
                 member = self._pool_of[start:stop] - lo
                 L, U = L[:, :, member], U[:, :, member]
             B = stack.solve_lower(L, B)
-            yield _Chunk(logdet, N, count, stack.minus_product(A, U, B), B, member)
+            yield _Chunk(logdet, N, count, stack.minus_product(A, U, B), B, L, member)
 
     def _root(self, G: tuple[Array, ...]) -> Array:
         roots = [psd_root(g) for g in G]
@@ -304,17 +305,21 @@ class PooledEngine(Engine):
     def effects(cls, design: Design, G: tuple[Array, ...], beta: Array) -> tuple[Effects, ...]:
         engine = cls.from_statistics(LevelStatistics.of(design), tuple(t.width for t in design.terms), pool=False)
         q, p = engine.q, engine.p
-        G_all = np.asarray(block_diag(*G))
         held = engine._to_basis(np.asarray(beta, dtype=float))
         gamma = np.append(-held, 1.0) if held is not None else np.ones(1)
         b, cov, shift = np.empty((q, engine.m)), np.empty((engine.m, q, q)), np.empty((engine.m, q, p))
-        for number, chunk in enumerate(engine._chunks(engine._root(G))):
+        root = engine._root(G)
+        for number, chunk in enumerate(engine._chunks(root)):
             lo = number * CHUNK
             hi = lo + chunk.N.shape[1]
-            b[:, lo:hi] = G_all @ np.tensordot(chunk.H, gamma, axes=(1, 0))
-            N = np.moveaxis(stack.full(chunk.N), -1, 0)
-            cov[lo:hi] = G_all - G_all @ N @ G_all
-            shift[lo:hi] = G_all @ np.moveaxis(chunk.H[:, :p], -1, 0) @ engine.T[:-1, :-1]
+            # Λ(LL')⁻¹Λ' and what it multiplies, as products: G − G N G would cancel where G is large beside σ².
+            inverse = np.linalg.inv(chunk.L.transpose(2, 0, 1))
+            half = inverse @ root.T
+            back = half.transpose(0, 2, 1)
+            B = chunk.B.transpose(2, 0, 1)
+            b[:, lo:hi] = (back @ (B @ gamma)[:, :, None])[:, :, 0].T
+            cov[lo:hi] = back @ half
+            shift[lo:hi] = back @ B[:, :, :p] @ engine.T[:-1, :-1]
         return (Effects(b.T, cov, shift),)
 
 

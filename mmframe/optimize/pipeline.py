@@ -346,7 +346,8 @@ def _units(problem: Problem, theta: Array) -> Array:
     largest = float(np.max(np.abs(diagonal), initial=0.0))
     if largest == 0.0:
         return problem.unit
-    plain = np.maximum(np.abs(theta), 1e-3)
+    size = float(np.max(np.abs(theta), initial=0.0))
+    plain = np.maximum(np.abs(theta), size if size > 0 else 1e-3)
     usable = np.abs(diagonal) * plain**2 > 1e-12
     unit = np.where(usable, 1.0 / np.sqrt(np.where(usable, np.abs(diagonal), 1.0)), plain)
     # powers of two: dividing and multiplying by them loses no digit, so a point keeps its evaluation

@@ -68,16 +68,28 @@ def _covariance_and_jacobian(
         cover = evolve(cover, held=everything.theta(flats, sigma2))
     theta = cover.theta(flats, sigma2)
     problem = Problem(engine, cover, reml)
-    covariance = inverse_information(problem.hessian(theta))
+    hessian = problem.hessian(theta)
+    covariance = inverse_information(hessian)
+    # steps in proportion to the standard errors of the coordinates, whatever the units of the response
+    errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
 
     def read(point: Array) -> Array:
         s2 = cover.matrices(point)[1]
         assert s2 is not None
         return np.append(report.values(rows, cover.terms, cover.natural(point, s2)), np.sqrt(s2))
 
-    jacobian = central_differences(read, theta).T if theta.size else np.zeros((len(rows) + 1, 0))
+    jacobian = central_differences(read, theta, _steps(theta, errors)).T if theta.size else np.zeros((len(rows) + 1, 0))
     # A correlation of a variance that is zero has no value, and no derivative.
     return covariance, np.where(np.isfinite(jacobian), jacobian, 0.0)
+
+
+def _steps(theta: Array, errors: Array) -> Array:
+    usable = np.isfinite(errors) & (errors > 0)
+    return np.where(
+        usable,
+        np.maximum(np.abs(theta), np.where(usable, errors, 0.0)),
+        np.maximum(np.abs(theta), 1e-3 * np.max(np.abs(theta))),
+    )
 
 
 def inverse_information(hessian: Array) -> Array:
