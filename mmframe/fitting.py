@@ -45,6 +45,8 @@ def fit(
 
     Raises SpecError (what was asked), DataError (what was given), EngineRefusedError (what cannot be computed).
     """
+    if not isinstance(reml, bool):
+        raise SpecError(Issue("reml", repr(reml), "True (REML) or False (ML)"))
     builder = ModelBuilder()
     if transforms is not None:  # before the formula, which may call them
         builder = builder.transforms(transforms)

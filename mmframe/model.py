@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
-from typing import Any, cast
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -37,12 +38,26 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def one_blas_thread() -> AbstractContextManager[Any]:
+_LOCK = Lock()
+_LIMITS: list[Any] = []  # one entry for each fit that runs now; the first sets the limit and the last lifts it
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
     """Matrices here are small, and threads that wait for them on a busy machine cost more than they bring."""
     libraries = [lib for lib in _threads().lib_controllers if lib.user_api == "blas"]
-    if all(lib.num_threads == 1 for lib in libraries):
-        return nullcontext()
-    return cast("AbstractContextManager[Any]", _threads().limit(limits=1, user_api="blas"))
+    with _LOCK:
+        needed = bool(_LIMITS) or any(lib.num_threads != 1 for lib in libraries)
+        if needed:
+            _LIMITS.append(_LIMITS[0] if _LIMITS else _threads().limit(limits=1, user_api="blas"))
+    try:
+        yield
+    finally:
+        if needed:
+            with _LOCK:
+                limit = _LIMITS.pop()
+                if not _LIMITS:
+                    limit.restore_original_limits()
 
 
 @frozen(eq=False)

@@ -175,7 +175,7 @@ def _numbers(column: pd.Series) -> Array:
         raise DataError(
             f"response {column.name!r}: {column.dtype} values such as {column.iloc[0]!r} · allowed: numbers"
         )
-    return column.to_numpy(dtype=float)
+    return column.to_numpy(dtype=float, copy=True)
 
 
 def _response(matrix: Array, name: str) -> Array:
@@ -214,7 +214,7 @@ def _column(frame: pd.DataFrame, name: str | None, where: str) -> Array | None:
         return None
     if not _is_real(frame[name].dtype):
         raise DataError(f"{where} {name!r}: {frame[name].dtype} values · allowed: numbers")
-    values = frame[name].to_numpy(dtype=float)
+    values = frame[name].to_numpy(dtype=float, copy=True)
     if not np.all(np.isfinite(values)):
         raise DataError(f"{where} {name!r}: some values are infinite · drop these rows")
     return values

@@ -31,6 +31,7 @@ class DenseEngine(Engine):
     same: tuple[Array, ...]
     levels: tuple[int, ...]
     log_weights: float
+    n: int
 
     @classmethod
     def refuses(cls, design: Design) -> str | None:
@@ -48,6 +49,7 @@ class DenseEngine(Engine):
             tuple((c[:, None] == c[None, :]).astype(float) for c in codes),
             tuple(design.groupings[t.grouping].size for t in design.terms),
             design.log_weights,
+            design.n,
         )
 
     def _inverse(self, G: tuple[Array, ...]) -> tuple[Array, float]:

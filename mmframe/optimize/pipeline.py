@@ -15,9 +15,11 @@ import numpy as np
 from attrs import evolve, field, frozen
 
 from mmframe.covariance.domain import Array, Box, PositiveDefinite, unvech, vech
+from mmframe.covariance.matrix_bijections import StandardDeviationsCorrelations
 from mmframe.covariance.model import CovarianceModel
 from mmframe.covariance.parameterization import RELATIVE
 from mmframe.covariance.structure import Param
+from mmframe.errors import DataError, Issue, SpecError
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Evaluation
 from mmframe.optimize.problem import Counts, Problem
@@ -29,6 +31,7 @@ OPTIMAL = 1e-7
 # A variance (or an eigenvalue of G) this small relative to σ², per unit of its basis, is zero.
 ZERO = 1e-8
 _ATTEMPTS = 8
+_EXACT = "no optimum: σ² runs to zero, the random effects fit the data exactly; use a simpler basis, or fix sigma"
 
 
 @frozen(eq=False)
@@ -121,16 +124,20 @@ class _Run:
         theta = point.theta(cover)
         evaluation = self._problem(cover).evaluation(theta)
         if evaluation is None:
-            raise FloatingPointError("the criterion is not finite at the last point")
+            raise DataError(
+                "−2 log L is not finite at the last point · the random effects fit the data exactly, or nearly so"
+            )
         singular = self._singular(point)
-        reason = "; ".join([*reasons, *extra, _verdict(check, singular)])
+        exact = point.sigma2 * 1e12 < self.engine.residual_square / self.engine.n
+        verdict = _EXACT if exact else _verdict(check, singular)
+        reason = "; ".join([*reasons, *extra, verdict])
         return Found(
             point,
             cover,
             theta,
             evaluation,
             check,
-            check.optimal,
+            check.optimal and not exact,
             singular,
             reason,
             tuple(self.trace),
@@ -155,7 +162,8 @@ class _Run:
             problem.hessian(theta)  # wanted here in any case, and its pass gives the evaluation as well
         found = problem.evaluation(theta)
         if found is None:
-            raise FloatingPointError("the criterion is not finite at the starting values")
+            given = ", ".join(f"{v:.3g}" for v in theta)
+            raise SpecError(Issue("start", f"−2 log L is not finite there ({given})", "values nearer to the data"))
         return self._at(model, theta, found)
 
     def _at(self, model: CovarianceModel, theta: Array, found: Evaluation) -> Point:
@@ -225,7 +233,17 @@ class _Run:
         if finisher is None:
             return point, check, said
         for _ in range(_ATTEMPTS):
-            if check.optimal or self.counts.total >= self.plan.budget:
+            if check.optimal:
+                better = self._into_the_cone(point, theta, cover)
+                if better is None:
+                    break
+                point = better
+                check, cover, theta = self._examine(point)
+            else:
+                settled, settled_check = self._settle(point, check)
+                if settled_check.optimal:
+                    return settled, settled_check, said
+            if self.counts.total >= self.plan.budget:
                 break
             before = point.value
             if check.escape is not None:
@@ -252,10 +270,42 @@ class _Run:
             size *= 0.5
         return point if best_theta is theta else self._point(cover, best_theta)
 
+    def _into_the_cone(self, point: Point, theta: Array, cover: CovarianceModel) -> Point | None:
+        """A better point M + t uu' where a singular matrix M is no optimum of the cone, or None.
+
+        An optimum over positive semidefinite matrices has a score S that is positive semidefinite itself (and S M = 0).
+        No coordinates can hide a direction u with u'S u < 0 from this test.
+        """
+        found = self._problem(cover).evaluation(theta)
+        if found is None or not self._singular(point):
+            return None
+        relative = self.model.rescale(point.flats, 1.0 / np.sqrt(point.sigma2))
+        for k, (term, unit) in enumerate(zip(self.model.terms, self.engine.unit_scales, strict=True)):
+            if any(isinstance(b, StandardDeviationsCorrelations) for b in term.bijections):
+                continue  # some of its entries are held
+            natural = np.tensordot(term.natural_jacobian(relative[k]), found.score[k], axes=2)
+            for param, part in _parts(term.params, relative[k]):
+                if not isinstance(param.domain, PositiveDefinite):
+                    continue
+                dim = param.domain.dim
+                D = unit if unit.size == dim else np.ones(dim)
+                score = unvech(natural[part]) * (0.5 + 0.5 * np.eye(dim)) / np.outer(D, D)
+                values, vectors = np.linalg.eigh(score)
+                if values[0] > -1e-5:
+                    continue
+                u = vectors[:, 0] / D
+                for t in 4.0 ** -np.arange(12):
+                    flats = [f.copy() for f in relative]
+                    flats[k][part] += vech(np.outer(u, u)) * t
+                    moved = self.model.rescale(tuple(flats), np.sqrt(point.sigma2))
+                    model = self.model.cover(moved, point.sigma2)
+                    value = self._problem(model).value(model.theta(moved, point.sigma2))
+                    if value < point.value - OPTIMAL:
+                        return self._point(model, model.theta(moved, point.sigma2))
+        return None
+
     def _settle(self, point: Point, check: Check) -> tuple[Point, Check]:
         """Put values that are zero to within tolerance exactly on their boundary, where that costs nothing."""
-        if not check.optimal:
-            return point, check
         flats, moved = [], False
         for term, flat, unit in zip(self.model.terms, point.flats, self.engine.unit_scales, strict=True):
             new = _settled(term.params, flat, point.sigma2, unit)
@@ -293,19 +343,29 @@ def _parts(params: tuple[Param, ...], flat: Array) -> Iterator[tuple[Param, slic
         place += param.domain.count
 
 
-def _scaled_eigen(domain: PositiveDefinite, flat: Array, sigma2: float, unit: Array) -> tuple[Array, Array, Array]:
-    """Eigenvalues and vectors of the matrix relative to σ² in units of the basis, and those units."""
+def _null_space(domain: PositiveDefinite, flat: Array, sigma2: float, unit: Array) -> tuple[Array, Array]:
+    """Whether each variance is zero beside σ² (or the correlations are singular), and the matrix with that cut.
+
+    (dim,) of bool, and (dim, dim) relative to σ²: rows of zero variance emptied, tiny eigenvalues of the correlations cut.
+    """
+    matrix = unvech(flat) / sigma2
     D = unit if unit.size == domain.dim else np.ones(domain.dim)
-    values, vectors = np.linalg.eigh(np.outer(D, D) * unvech(flat) / sigma2)
-    return values, vectors, D
+    zero = np.diag(matrix) * D**2 <= ZERO
+    sd = np.sqrt(np.where(zero, 1.0, np.diag(matrix)))
+    empty = zero[:, None] | zero[None, :]
+    corr = np.where(empty, np.eye(domain.dim), matrix / np.outer(sd, sd))
+    values, vectors = np.linalg.eigh(corr)
+    singular = bool(values[0] <= ZERO)
+    if singular:
+        corr = (vectors * np.where(values <= ZERO, 0.0, values)) @ vectors.T
+    return zero | singular, np.where(empty, 0.0, corr * np.outer(sd, sd))
 
 
 def _at_boundary(params: tuple[Param, ...], flat: Array, sigma2: float, unit: Array) -> bool:
     for param, part in _parts(params, flat):
         domain = param.domain
         if isinstance(domain, PositiveDefinite):
-            values, _, _ = _scaled_eigen(domain, flat[part], sigma2, unit)
-            if values[0] <= ZERO * max(1.0, float(values[-1])):
+            if np.any(_null_space(domain, flat[part], sigma2, unit)[0]):
                 return True
         elif isinstance(domain, Box):
             if param.scale_power:
@@ -324,11 +384,9 @@ def _settled(params: tuple[Param, ...], flat: Array, sigma2: float, unit: Array)
     for param, part in _parts(params, flat):
         domain, values = param.domain, flat[part]
         if isinstance(domain, PositiveDefinite):
-            eigenvalues, vectors, D = _scaled_eigen(domain, values, sigma2, unit)
-            tiny = eigenvalues <= ZERO * max(1.0, float(eigenvalues[-1]))
-            if np.any(tiny) and np.any(eigenvalues[tiny] != 0.0):
-                kept = (vectors[:, ~tiny] * eigenvalues[~tiny]) @ vectors[:, ~tiny].T
-                out[part] = vech(kept * sigma2 / np.outer(D, D))
+            singular, cut = _null_space(domain, values, sigma2, unit)
+            if np.any(singular):
+                out[part] = vech(cut * sigma2)
         elif isinstance(domain, Box) and param.scale_power:
             out[part] = np.where(_scaled(param, values, sigma2, unit) <= ZERO, 0.0, values)
         elif isinstance(domain, Box) and np.isfinite(domain.low) and np.isfinite(domain.high):

@@ -131,7 +131,9 @@ def _match(levels: pd.Index, columns: tuple[str, ...], frame: pd.DataFrame) -> A
         return labels(levels).get_indexer(labels(distinct))[codes]
 
     exact = located(False)
-    return exact if np.all(exact >= 0) else np.where(exact >= 0, exact, located(True))
+    if np.all(exact >= 0) or not levels.map(str).is_unique:
+        return exact
+    return np.where(exact >= 0, exact, located(True))
 
 
 def predict(

@@ -95,9 +95,6 @@ class FittedSource(Source):
             )
         )
         free = found.cover.size + (0 if found.cover.scale is ABSOLUTE else 1)
-        columns = {
-            design.groupings[t.grouping].name: s.group for t, s in zip(design.terms, self.spec.random, strict=True)
-        }
         return Estimates(
             loglike=-0.5 * point.value,
             reml=self.spec.reml,
@@ -111,7 +108,7 @@ class FittedSource(Source):
             sigma2=point.sigma2,
             terms=terms,
             grouping_names=tuple(g.name for g in design.groupings),
-            grouping_columns=tuple(columns[g.name] for g in design.groupings),
+            grouping_columns=tuple(tuple(map(str, g.levels.names)) for g in design.groupings),
             grouping_levels=tuple(g.levels for g in design.groupings),
             converged=found.converged,
             singular=found.singular,
