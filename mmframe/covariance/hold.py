@@ -40,7 +40,7 @@ def check_values(start: Mapping[str, float], fix: Mapping[str, float], rows: tup
                 continue
             if name == report.SIGMA:
                 low, high, derived = 0.0, np.inf, False
-                inside = number > 0
+                inside = 1e-100 < number < 1e100  # its square must be a number
             else:
                 try:
                     row = find_reported(rows, name, where)

@@ -242,12 +242,16 @@ class _Run:
             else:
                 settled, settled_check = self._settle(point, check)
                 if settled_check.optimal:
-                    return settled, settled_check, said
+                    point = settled
+                    check, cover, theta = self._examine(point)
+                    continue
             if self.counts.total >= self.plan.budget:
                 break
             before = point.value
             if check.escape is not None:
-                point = self._leave(point, cover, theta, check.escape)
+                better = self._into_the_cone(point, theta, cover)
+                point = self._leave(point, cover, theta, check.escape) if better is None else better
+                cover = self._cover(point)
             point, outcome = self._stage(finisher, cover, point, " (cover)")
             check, cover, theta = self._examine(point)
             if not said:
@@ -261,7 +265,7 @@ class _Run:
         problem = self._problem(cover)
         size = 1.0
         best, best_theta = point.value, theta
-        for _ in range(12):
+        for _ in range(40):
             value = problem.value(theta + size * direction)
             if value < best:
                 best, best_theta = value, theta + size * direction
