@@ -49,6 +49,16 @@ def _mapping(where: str, value: Any, allowed: str) -> dict[str, Any]:
     return {str(k): v for k, v in value.items()}
 
 
+def _aligned(name: str, values: Any, data: pd.DataFrame | None) -> Any:
+    """A Series goes by its index, as pandas users expect; an array by position."""
+    if not isinstance(values, pd.Series) or data is None or values.index.equals(data.index):
+        return values
+    same = values.index.is_unique and data.index.is_unique and set(values.index) == set(data.index)
+    if not same:
+        raise DataError(f"{name}: its index is not that of the data · pass an array to go by position")
+    return values.reindex(data.index)
+
+
 def _arrays(values: Any, prefix: str) -> dict[str, Array]:
     """Columns of a matrix by name: a table's own names, else prefix1, prefix2, ..."""
     if isinstance(values, pd.DataFrame):
@@ -151,7 +161,7 @@ class ModelBuilder:
         """A column by name, or an array that becomes one."""
         if value is None or isinstance(value, str):
             return self._with(**{key: value})
-        array = np.asarray(value)
+        array = value if isinstance(value, pd.Series) else np.asarray(value)
         if array.ndim != 1:
             raise DataError(
                 f"{key}: an array with {array.ndim} dimensions · allowed: a column's name, or one value a row"
@@ -238,7 +248,7 @@ class ModelBuilder:
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{name} {length}" for name, length in lengths.items())
             raise DataError(f"arrays: their lengths differ ({told}) · allowed: one value a row")
-        table = pd.DataFrame(self.columns)
+        table = pd.DataFrame({name: np.asarray(_aligned(name, v, data)) for name, v in self.columns.items()})
         if data is not None:
             clash = [name for name in self.columns if name in data.columns]
             if clash:

@@ -9,27 +9,25 @@ that has stopped at the boundary of its own coordinates is continued in the cove
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from attrs import evolve, field, frozen
 
-from mmframe.covariance.domain import Array, Box, PositiveDefinite, unvech, vech
+from mmframe.covariance.domain import Array, PositiveDefinite, unvech, vech
 from mmframe.covariance.matrix_bijections import StandardDeviationsCorrelations
 from mmframe.covariance.model import CovarianceModel
 from mmframe.covariance.parameterization import RELATIVE
-from mmframe.covariance.structure import Param
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Evaluation
+from mmframe.optimize.boundary import at_boundary, parts, settled
 from mmframe.optimize.problem import Counts, Problem
 from mmframe.optimize.stage import BudgetExhaustedError, Monitor, OptimizerStage, StageOutcome, StopReason, TraceRow
 
 DEFAULT_BUDGET = 20_000
 # The predicted remaining decrease of −2 log L below which a point is an optimum.
 OPTIMAL = 1e-7
-# A variance (or an eigenvalue of G) this small relative to σ², per unit of its basis, is zero.
-ZERO = 1e-8
 _ATTEMPTS = 8
 _EXACT = "no optimum: σ² runs to zero, the random effects fit the data exactly; use a simpler basis, or fix sigma"
 
@@ -240,9 +238,9 @@ class _Run:
                 point = better
                 check, cover, theta = self._examine(point)
             else:
-                settled, settled_check = self._settle(point, check)
-                if settled_check.optimal:
-                    point = settled
+                zeroed, zeroed_check = self._settle(point, check)
+                if zeroed_check.optimal:
+                    point = zeroed
                     check, cover, theta = self._examine(point)
                     continue
             if self.counts.total >= self.plan.budget:
@@ -288,7 +286,7 @@ class _Run:
             if any(isinstance(b, StandardDeviationsCorrelations) for b in term.bijections):
                 continue  # some of its entries are held
             natural = np.tensordot(term.natural_jacobian(relative[k]), found.score[k], axes=2)
-            for param, part in _parts(term.params, relative[k]):
+            for param, part in parts(term.params, relative[k]):
                 if not isinstance(param.domain, PositiveDefinite):
                     continue
                 dim = param.domain.dim
@@ -312,7 +310,7 @@ class _Run:
         """Put values that are zero to within tolerance exactly on their boundary, where that costs nothing."""
         flats, moved = [], False
         for term, flat, unit in zip(self.model.terms, point.flats, self.engine.unit_scales, strict=True):
-            new = _settled(term.params, flat, point.sigma2, unit)
+            new = settled(term.params, flat, point.sigma2, unit)
             moved = moved or not np.array_equal(new, flat)
             flats.append(new)
         if not moved:
@@ -329,75 +327,9 @@ class _Run:
     def _singular(self, point: Point) -> bool:
         """Whether a parameter stands on the boundary of its domain."""
         return any(
-            _at_boundary(term.params, flat, point.sigma2, unit)
+            at_boundary(term.params, flat, point.sigma2, unit)
             for term, flat, unit in zip(self.model.terms, point.flats, self.engine.unit_scales, strict=True)
         )
-
-
-def _scaled(param: Param, values: Array, sigma2: float, unit: Array) -> Array:
-    """Scale parameters as variances relative to σ², free of the units of the basis."""
-    size = unit if unit.size == values.size else np.full(values.size, float(np.sqrt(np.mean(unit**2))))
-    return np.asarray((values ** (2 / param.scale_power)) * size**2 / sigma2)
-
-
-def _parts(params: tuple[Param, ...], flat: Array) -> Iterator[tuple[Param, slice]]:
-    place = 0
-    for param in params:
-        yield param, slice(place, place + param.domain.count)
-        place += param.domain.count
-
-
-def _null_space(domain: PositiveDefinite, flat: Array, sigma2: float, unit: Array) -> tuple[Array, Array]:
-    """Whether each variance is zero beside σ² (or the correlations are singular), and the matrix with that cut.
-
-    (dim,) of bool, and (dim, dim) relative to σ²: rows of zero variance emptied, tiny eigenvalues of the correlations cut.
-    """
-    matrix = unvech(flat) / sigma2
-    D = unit if unit.size == domain.dim else np.ones(domain.dim)
-    zero = np.diag(matrix) * D**2 <= ZERO
-    sd = np.sqrt(np.where(zero, 1.0, np.diag(matrix)))
-    empty = zero[:, None] | zero[None, :]
-    corr = np.where(empty, np.eye(domain.dim), matrix / np.outer(sd, sd))
-    values, vectors = np.linalg.eigh(corr)
-    singular = bool(values[0] <= ZERO)
-    if singular:
-        corr = (vectors * np.where(values <= ZERO, 0.0, values)) @ vectors.T
-    return zero | singular, np.where(empty, 0.0, corr * np.outer(sd, sd))
-
-
-def _at_boundary(params: tuple[Param, ...], flat: Array, sigma2: float, unit: Array) -> bool:
-    for param, part in _parts(params, flat):
-        domain = param.domain
-        if isinstance(domain, PositiveDefinite):
-            if np.any(_null_space(domain, flat[part], sigma2, unit)[0]):
-                return True
-        elif isinstance(domain, Box):
-            if param.scale_power:
-                if np.any(_scaled(param, flat[part], sigma2, unit) <= ZERO):
-                    return True
-            elif np.isfinite(domain.low) and np.isfinite(domain.high):
-                edge = ZERO * (domain.high - domain.low)
-                if np.any(flat[part] - domain.low <= edge) or np.any(domain.high - flat[part] <= edge):
-                    return True
-    return False
-
-
-def _settled(params: tuple[Param, ...], flat: Array, sigma2: float, unit: Array) -> Array:
-    """The flat φ with what is on a boundary to within tolerance exactly there."""
-    out = flat.copy()
-    for param, part in _parts(params, flat):
-        domain, values = param.domain, flat[part]
-        if isinstance(domain, PositiveDefinite):
-            singular, cut = _null_space(domain, values, sigma2, unit)
-            if np.any(singular):
-                out[part] = vech(cut * sigma2)
-        elif isinstance(domain, Box) and param.scale_power:
-            out[part] = np.where(_scaled(param, values, sigma2, unit) <= ZERO, 0.0, values)
-        elif isinstance(domain, Box) and np.isfinite(domain.low) and np.isfinite(domain.high):
-            edge = ZERO * (domain.high - domain.low)
-            values = np.where(values - domain.low <= edge, domain.low, values)
-            out[part] = np.where(domain.high - values <= edge, domain.high, values)
-    return out
 
 
 def _units(problem: Problem, theta: Array) -> Array:

@@ -67,7 +67,7 @@ def _choose(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
 
 
 def encode_rows(
-    encoding: Encoding, estimates: Estimates, data: Any, *, conditional: bool, weights: str | None
+    encoding: Encoding, estimates: Estimates, data: Any, *, bases: bool, groups: bool, weights: str | None
 ) -> tuple[Rows, Any]:
     """New data as the model's matrices, and which of its rows are complete (bool)."""
     used = set(encoding.fixed_columns)
@@ -77,8 +77,10 @@ def encode_rows(
                 "new data: the offset was given as an array · fit with offset= a column's name to predict new data"
             )
         used.add(encoding.offset)
-    if conditional:
-        used |= {c for t in encoding.terms for c in t.group} | {c for columns in encoding.term_columns for c in columns}
+    if groups:
+        used |= {c for t in encoding.terms for c in t.group}
+    if bases:
+        used |= {c for columns in encoding.term_columns for c in columns}
     table = to_pandas(data, used, "new data")
     frame = table.copy(deep=False)
     for name, levels in encoding.categorical.items():
@@ -89,15 +91,20 @@ def encode_rows(
     X = encoding.fixed.apply(frame, encoding.transforms)[:, list(encoding.kept)]
     offset = None if encoding.offset is None else frame[encoding.offset].to_numpy(dtype=float)
     w = frame[weights].to_numpy(dtype=float) if weights is not None and weights in frame.columns else None
+    if w is not None and not np.all(w > 0):
+        raise DataError(
+            f"new data: weights {weights!r}: some values are not positive · drop these rows, or give other weights"
+        )
     Z: list[Array] = []
     places: list[Any] = []
-    if conditional:
+    if bases:
         for term in encoding.terms:
             basis = term.basis
             if isinstance(basis, PointSet):
                 Z.append(_indicators(basis, frame))
             else:
                 Z.append(basis.apply(frame, encoding.transforms))
+    if groups:
         for group, known in zip(estimates.grouping_columns, estimates.grouping_levels, strict=True):
             places.append(_match(known, group, frame))
     return Rows(X, tuple(Z), tuple(places), offset, w, frame.index), complete

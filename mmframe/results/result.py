@@ -166,9 +166,10 @@ class FitResult:
         choose = partial(predict, level=level, new_levels=new_levels, interval=interval, confidence=confidence)
         if data is None:
             return choose(self.source.rows, self.estimates, found)
-        needs_Z = level == "conditional" or interval == "prediction"
+        conditional = level == "conditional"
+        needs_Z = conditional or interval == "prediction"
         encoding, weights = self.source.encoding, self.spec.weights
-        rows, kept = encode_rows(encoding, self.estimates, data, conditional=needs_Z, weights=weights)
+        rows, kept = encode_rows(encoding, self.estimates, data, bases=needs_Z, groups=conditional, weights=weights)
         return put_back(choose(rows, self.estimates, found), kept, data)
 
     def simulate(self, n: int = 1, seed: int | np.random.Generator | None = None) -> Array:

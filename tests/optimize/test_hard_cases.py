@@ -142,3 +142,24 @@ def test_the_oracle_has_no_part_in_these(tmp_path: object) -> None:
     slow = mm.fit("y ~ 1 + (1 | g)", data, engine="dense")
     assert slow.estimates.engine == DenseEngine.name
     np.testing.assert_allclose(fast.random_effects_cov["g"][3], slow.random_effects_cov["g"][3], rtol=1e-6)
+
+
+def test_weights_as_a_series_go_by_their_index() -> None:
+    weights = pd.Series(np.linspace(0.5, 2.0, len(SLEEPSTUDY)), SLEEPSTUDY.index)
+    fit = mm.fit(FORMULA, SLEEPSTUDY, weights=weights)
+    shuffled = mm.fit(FORMULA, SLEEPSTUDY, weights=weights.sample(frac=1.0, random_state=2))
+    assert shuffled.loglike == pytest.approx(fit.loglike, abs=1e-10)
+    with pytest.raises(mm.DataError, match="its index is not that of the data"):
+        mm.fit(FORMULA, SLEEPSTUDY, weights=weights.rename(lambda k: k + 5))
+
+
+def test_population_intervals_need_no_group() -> None:
+    fit = mm.fit(FORMULA, SLEEPSTUDY)
+    new = pd.DataFrame({"Days": [0.0, 9.0]})
+    table = fit.predict(new, level="population", interval="prediction")
+    G, x = fit.covariance("Subject").to_numpy(), np.array([1.0, 9.0])
+    expected = x @ (G + fit.fixed_effects_cov.to_numpy()) @ x + fit.sigma2
+    assert table["std_error"].iloc[1] == pytest.approx(np.sqrt(expected))
+    weighted = mm.fit(FORMULA, SLEEPSTUDY.assign(w=1.0), weights="w")
+    with pytest.raises(mm.DataError, match="not positive"):
+        weighted.predict(new.assign(w=-1.0), level="population", interval="prediction")
