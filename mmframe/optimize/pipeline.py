@@ -3,7 +3,8 @@
 After the stages the point is examined in *cover* coordinates (covariance/cover.py), which have no bounds and
 reach every boundary at an ordinary point: the gradient and the exact Hessian there tell an optimum, singular or not, from
 a false zero (a saddle at Λ = 0, from which the fit leaves along the direction of negative curvature). A finishing stage
-that has stopped at the boundary of its own coordinates is continued in the cover.
+that has stopped at the boundary of its own coordinates is continued in the cover. What a singular matrix can hide from any
+coordinates is tested on the cone itself: its score must be positive semidefinite.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ class _Run:
     counts: Counts = field(factory=Counts)
     trace: list[TraceRow] = field(factory=list)
     problems: list[Problem] = field(factory=list)
+    looked_at: list[tuple[Point, bool]] = field(factory=list)  # the last point whose boundary was looked at
 
     def go(self, flats: tuple[Array, ...], sigma2: float) -> Found:
         began = time.perf_counter()
@@ -308,6 +310,8 @@ class _Run:
 
     def _settle(self, point: Point, check: Check) -> tuple[Point, Check]:
         """Put values that are zero to within tolerance exactly on their boundary, where that costs nothing."""
+        if not self._singular(point):
+            return point, check
         flats, moved = [], False
         for term, flat, unit in zip(self.model.terms, point.flats, self.engine.unit_scales, strict=True):
             new = settled(term.params, flat, point.sigma2, unit)
@@ -326,10 +330,14 @@ class _Run:
 
     def _singular(self, point: Point) -> bool:
         """Whether a parameter stands on the boundary of its domain."""
-        return any(
+        if self.looked_at and self.looked_at[0][0] is point:
+            return self.looked_at[0][1]
+        found = any(
             at_boundary(term.params, flat, point.sigma2, unit)
             for term, flat, unit in zip(self.model.terms, point.flats, self.engine.unit_scales, strict=True)
         )
+        self.looked_at[:] = [(point, found)]
+        return found
 
 
 def _units(problem: Problem, theta: Array) -> Array:

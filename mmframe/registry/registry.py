@@ -11,7 +11,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import attrs
@@ -110,8 +110,12 @@ class Registry:
             kept.append(record)
         return cls(tuple(entries), tuple(kept), manager)
 
+    @cached_property
+    def _by_kind(self) -> dict[str, tuple[Entry, ...]]:
+        return {kind: tuple(e for e in self.entries if e.kind == kind) for kind in _KINDS}
+
     def of_kind(self, kind: str) -> tuple[Entry, ...]:
-        return tuple(e for e in self.entries if e.kind == kind)
+        return self._by_kind[kind]
 
     def names(self, kind: str) -> list[str]:
         return sorted({name for e in self.of_kind(kind) for name in (e.name, *e.aliases)})

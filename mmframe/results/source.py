@@ -7,10 +7,9 @@ import platform
 from abc import ABC, abstractmethod
 from functools import cached_property
 
-import attrs
 import numpy as np
 import pandas as pd
-from attrs import frozen
+from attrs import fields, frozen
 
 from mmframe.covariance.domain import Array
 from mmframe.covariance.model import CovarianceModel
@@ -21,10 +20,13 @@ from mmframe.design.encoding import Encoding
 from mmframe.errors import StoreError
 from mmframe.likelihood.engine import Effects, Engine
 from mmframe.optimize.pipeline import Found
+from mmframe.optimize.stage import TraceRow
 from mmframe.results.estimates import Estimates, TermEstimate
 from mmframe.results.parameters import parameter_table
 from mmframe.results.predict import Rows, conditional_part
 from mmframe.spec.model import ModelSpec
+
+_TRACE = tuple(f.name for f in fields(TraceRow))
 
 
 class Source(ABC):
@@ -87,7 +89,7 @@ class FittedSource(Source):
     @cached_property
     def estimates(self) -> Estimates:
         design, found = self.design, self.found
-        point, evaluation = found.point, found.evaluation
+        point, evaluation, counts = found.point, found.evaluation, found.counts
         terms = tuple(
             TermEstimate(term.label, term.grouping, term.columns, name, bound.covariance_of(flat))
             for term, name, bound, flat in zip(
@@ -115,11 +117,11 @@ class FittedSource(Source):
             stop_reason=found.reason,
             gradient_norm=found.check.gradient_norm,
             smallest_curvature=found.check.smallest_curvature,
-            evaluations=attrs.asdict(found.counts),
+            evaluations={"values": counts.values, "gradients": counts.gradients, "hessians": counts.hessians},
             seconds=found.seconds,
             engine=self.engine.name,
             weighted=design.weights is not None,
-            trace=tuple(attrs.asdict(row) for row in found.trace),
+            trace=tuple({name: getattr(row, name) for name in _TRACE} for row in found.trace),
             versions=versions(),
         )
 
