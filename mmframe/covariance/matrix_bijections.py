@@ -53,7 +53,11 @@ class MatrixEntries(Bijection):
 
 def _lower_root(value: Any) -> Array:
     """The lower triangular square root with a diagonal ≥ 0, of a singular matrix too (by QR of any root)."""
-    root = value.factor if isinstance(value, Psd) else Psd(np.asarray(value)).factor
+    given = value if isinstance(value, Psd) else Psd(np.asarray(value))
+    try:
+        root = given.factor
+    except OutsideDomainError:  # by rounding, on the way between units: the nearest matrix of the cone
+        root = PositiveDefinite(len(given.matrix)).clip(given).factor
     if root.shape[0] == root.shape[1] and not np.any(np.triu(root, 1)):
         lower = root
     else:
