@@ -28,10 +28,6 @@ class DerivativeMethod(enum.Enum):
     DIFFERENCES = "central differences"
 
 
-def flat_counts(params: tuple[Param, ...]) -> list[int]:
-    return [param.domain.count for param in params]
-
-
 def make_phi(params: tuple[Param, ...], flat: Any) -> Phi:
     """Natural parameters from one flat vector over all parameters."""
     values, start = {}, 0

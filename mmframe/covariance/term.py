@@ -48,7 +48,7 @@ def derivative_method(
 class BoundTerm:
     """One structure at the points of one term, with coordinates for each natural parameter.
 
-    label: `1 + Days | Subject`.   group: the grouping factor.   scale_label: names a lone scale parameter.
+    label: `1 + Days | Subject`.   group: the grouping factor.
     """
 
     label: str
@@ -165,16 +165,14 @@ class BoundTerm:
                 step * np.maximum(np.abs(flat), 1e-3),
             )
             out += inner.T @ (0.5 * (curved + curved.T)) @ inner
-        for bijection, (s, t) in zip(self.bijections, self._slices, strict=True):
+        for param, bijection, (s, t) in zip(self.params, self.bijections, self._slices, strict=True):
             block = bijection.curvature(theta[s], natural[t])
             if block is NotImplemented:
-                block = self._curvature_by_differences(bijection, theta[s], natural[t])
+                block = self._curvature_by_differences(param, bijection, theta[s], natural[t])
             out[s, s] += block
         return out
 
-    def _curvature_by_differences(self, bijection: Bijection, theta: Array, adjoint: Array) -> Array:
-        param = self.params[self.bijections.index(bijection)]
-
+    def _curvature_by_differences(self, param: Param, bijection: Bijection, theta: Array, adjoint: Array) -> Array:
         def gradient(u: Array) -> Array:
             block = bijection.jacobian(u)
             if block is NotImplemented:

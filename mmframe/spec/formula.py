@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -55,42 +55,30 @@ def _short(text: str, where: str) -> None:
         raise FormulaError(Issue(where, f"{len(text)} characters", f"at most {_MAX_LENGTH}"))
 
 
-def _one_pair(text: str) -> bool:
-    """Whether the text is one pair of round brackets with all else within it."""
-    if not (text.startswith("(") and text.endswith(")")):
-        return False
+def _unquoted(text: str) -> Iterator[tuple[int, str, int]]:
+    """Each character outside quotes, with its place and the depth of brackets after it."""
     depth, quote = 0, ""
     for i, char in enumerate(text):
         if quote:
             quote = "" if char == quote else quote
         elif char in "\"'`":
             quote = char
-        elif char in _OPEN:
-            depth += 1
-        elif char in _CLOSE:
-            depth -= 1
-            if depth == 0 and i < len(text) - 1:
-                return False
-    return depth == 0
+        else:
+            depth += (char in _OPEN) - (char in _CLOSE)
+            yield i, char, depth
+
+
+def _one_pair(text: str) -> bool:
+    """Whether the text is one pair of round brackets with all else within it."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return False
+    return next((i for i, char, depth in _unquoted(text) if char in _CLOSE and depth == 0), -1) == len(text) - 1
 
 
 def split_top(text: str, separators: str) -> list[str]:
     """Split at separators that stand outside brackets and quotes."""
-    parts, depth, quote, start = [], 0, "", 0
-    for i, char in enumerate(text):
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "\"'`":
-            quote = char
-        elif char in _OPEN:
-            depth += 1
-        elif char in _CLOSE:
-            depth -= 1
-        elif char in separators and depth == 0:
-            parts.append(text[start:i])
-            start = i + 1
-    parts.append(text[start:])
-    return parts
+    cuts = [i for i, char, depth in _unquoted(text) if depth == 0 and char in separators]
+    return [text[a + 1 : b] for a, b in zip([-1, *cuts], [*cuts, len(text)], strict=True)]
 
 
 def split_bar(text: str) -> tuple[str, bool, str] | None:
