@@ -26,7 +26,8 @@ from scipy.linalg import block_diag
 from mmframe.covariance.domain import Array, psd_root, unvech, vech_indices
 from mmframe.design.design import Design
 from mmframe.likelihood import stack
-from mmframe.likelihood.criterion import Solution, solve
+from mmframe.likelihood.basis import Basis
+from mmframe.likelihood.criterion import Solution
 from mmframe.likelihood.engine import Effects, Engine
 from mmframe.likelihood.evaluation import Curvature, Evaluation
 from mmframe.likelihood.reduce import LevelStatistics
@@ -55,8 +56,7 @@ class PooledEngine(Engine):
     """Statistics of one grouping factor, pooled.
 
     W (q(q+1)/2, pools); count (pools,) groups in each; A (q, p+1, k) rows of all pools, in the order of pools;
-    first (pools+1,): where the rows of each pool start; T (p+1, p+1) and beta0: the basis; rest: the square of the residual
-    of ordinary least squares; widths: q_k of each term.
+    first (pools+1,): where the rows of each pool start; widths: q_k of each term; m levels.
     """
 
     name: ClassVar[str] = "pooled"
@@ -65,11 +65,7 @@ class PooledEngine(Engine):
     count: Array
     A: Array
     first: NDArray[np.intp]
-    T: Array
-    beta0: Array
-    rest: float
-    n: int
-    log_weights: float
+    basis: Basis
     widths: tuple[int, ...]
     m: int
 
@@ -91,25 +87,16 @@ class PooledEngine(Engine):
         cls, statistics: LevelStatistics, widths: tuple[int, ...], *, pool: bool = True
     ) -> PooledEngine:
         """Pool statistics by level; `pool=False` keeps one pool a level, in their order."""
-        A, T = statistics.normalised()
-        W, m = statistics.W, statistics.m
+        A, W, m = statistics.products, statistics.W, statistics.m
         if pool:
             W, count, A, first = _pool(W, A)
         else:
             count, first = np.ones(m), np.arange(m + 1)
-        return cls(
-            W,
-            count,
-            A,
-            first,
-            T,
-            statistics.beta0,
-            statistics.residual_square,
-            statistics.n,
-            statistics.log_weights,
-            widths,
-            m,
-        )
+        return cls(W, count, A, first, statistics.basis, widths, m)
+
+    @property
+    def n(self) -> int:  # type: ignore[override]
+        return self.basis.n
 
     @property
     def q(self) -> int:
@@ -120,10 +107,6 @@ class PooledEngine(Engine):
         return int(self.A.shape[1]) - 1
 
     @cached_property
-    def _logdet_basis(self) -> float:
-        return 2.0 * float(np.sum(np.log(np.abs(np.diag(self.T)[: self.p]))))
-
-    @cached_property
     def _blocks(self) -> tuple[slice, ...]:
         ends = np.cumsum([0, *self.widths])
         return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(ends))
@@ -132,11 +115,6 @@ class PooledEngine(Engine):
     def _pool_of(self) -> NDArray[np.intp]:
         """The pool of each row of A."""
         return np.repeat(np.arange(self.W.shape[1]), np.diff(self.first))
-
-    @cached_property
-    def _basis_inverse(self) -> Array:
-        R = self.T[:-1, :-1]
-        return np.linalg.inv(R) if self.p else R
 
     @cached_property
     def _single(self) -> bool:
@@ -169,32 +147,6 @@ class PooledEngine(Engine):
         roots = [psd_root(g) for g in G]
         return roots[0] if len(roots) == 1 else np.asarray(block_diag(*roots))
 
-    def _start(self) -> Array:
-        cross = np.eye(self.p + 1)
-        cross[self.p, self.p] = self.rest
-        return cross
-
-    def _to_basis(self, beta: Array | None) -> Array | None:
-        if beta is None:
-            return None
-        return np.asarray(self.T[:-1, :-1] @ (beta - self.beta0) - self.T[:-1, -1])
-
-    def _from_basis(self, beta: Array) -> Array:
-        return np.asarray(self.beta0 + self._basis_inverse @ (self.T[:-1, -1] + beta))
-
-    def _solve(
-        self, cross: Array, logdet: float, reml: bool, sigma2: float | None, beta: Array | None
-    ) -> Solution | None:
-        return solve(
-            cross,
-            logdet - self.log_weights,
-            self.n,
-            reml=reml,
-            logdet_basis=self._logdet_basis,
-            sigma2=sigma2,
-            beta=self._to_basis(beta),
-        )
-
     def evaluate(
         self,
         G: tuple[Array, ...],
@@ -205,7 +157,7 @@ class PooledEngine(Engine):
         beta: Array | None = None,
     ) -> Evaluation | None:
         q, r = self.q, self.p + 1
-        cross, logdet = self._start(), 0.0
+        cross, logdet = self.basis.cross.copy(), 0.0
         N_sum, H_gram = np.zeros(self.W.shape[0]), np.zeros((q * r, q * r))
         for chunk in self._chunks(self._root(G)):
             logdet += chunk.logdet
@@ -215,7 +167,7 @@ class PooledEngine(Engine):
                 N_sum += chunk.N @ chunk.count
                 H = chunk.H.reshape(q * r, -1)
                 H_gram += H @ H.T
-        found = self._solve(cross, logdet, reml, sigma2, beta)
+        found = self.basis.solve(cross, logdet, reml=reml, sigma2=sigma2, beta=beta)
         if found is None:
             return None
         return self._evaluation(found, N_sum, H_gram, score)
@@ -226,16 +178,7 @@ class PooledEngine(Engine):
         if score:
             S = unvech(N_sum) - (_by_entries(H_gram, q, r) @ found.weight.ravel()).reshape(q, q)
             scores = tuple(S[b, b] for b in self._blocks)
-        back = self._basis_inverse
-        return Evaluation(
-            found.value,
-            self._from_basis(found.beta),
-            found.sigma2,
-            found.sigma2 * back @ found.xvx_inverse @ back.T,
-            scores,
-            found.sigma2_score,
-            self.T[:-1, :-1].T @ found.beta_score,
-        )
+        return self.basis.evaluation(found, scores)
 
     def curvature(
         self,
@@ -250,7 +193,7 @@ class PooledEngine(Engine):
         moved = np.zeros((k, q, q))
         for block, dG in zip(self._blocks, tangents, strict=True):
             moved[:, block, block] = dG
-        cross, logdet = self._start(), 0.0
+        cross, logdet = self.basis.cross.copy(), 0.0
         rows, _cols = vech_indices(q)
         # tr(V⁻¹V_jV⁻¹V_l) = Σ tr(N dG_j N dG_l) needs only Σ N ⊗ N; likewise P needs only Σ H ⊗ H.
         N_sum, N_gram = np.zeros(rows.size), np.zeros((rows.size, rows.size))
@@ -269,7 +212,7 @@ class PooledEngine(Engine):
             NDH = stack.symmetric_product(N, DH)
             for a in range(q):
                 Q_inner += DH[:, a].reshape(k * r, -1) @ NDH[:, a].reshape(k * r, -1).T
-        found = self._solve(cross, logdet, reml, sigma2, beta)
+        found = self.basis.solve(cross, logdet, reml=reml, sigma2=sigma2, beta=beta)
         if found is None:
             return None
         P = np.empty((k + 1, r, r))
@@ -285,12 +228,12 @@ class PooledEngine(Engine):
         T[:k, :k] = flat @ NN.transpose(1, 2, 3, 0).reshape(q * q, q * q) @ flat.T
         trace = np.append(flat @ unvech(N_sum).ravel(), float(self.n))
         T[k], T[:, k] = trace, trace
-        curvature = Curvature(P, Q, T, trace, cross, self.T, self.n, found)
+        curvature = Curvature(P, Q, T, trace, cross, self.basis.full, self.n, found)
         return curvature, self._evaluation(found, N_sum, H_gram, True)
 
     @property
     def residual_square(self) -> float:
-        return self.rest
+        return self.basis.residual_square
 
     @property
     def levels_per_term(self) -> tuple[int, ...]:
@@ -305,8 +248,7 @@ class PooledEngine(Engine):
     def effects(cls, design: Design, G: tuple[Array, ...], beta: Array) -> tuple[Effects, ...]:
         engine = cls.from_statistics(LevelStatistics.of(design), tuple(t.width for t in design.terms), pool=False)
         q, p = engine.q, engine.p
-        held = engine._to_basis(np.asarray(beta, dtype=float))
-        gamma = np.append(-held, 1.0) if held is not None else np.ones(1)
+        gamma = engine.basis.gamma(beta)
         b, cov, shift = np.empty((q, engine.m)), np.empty((engine.m, q, q)), np.empty((engine.m, q, p))
         root = engine._root(G)
         for number, chunk in enumerate(engine._chunks(root)):
@@ -319,7 +261,7 @@ class PooledEngine(Engine):
             B = chunk.B.transpose(2, 0, 1)
             b[:, lo:hi] = (back @ (B @ gamma)[:, :, None])[:, :, 0].T
             cov[lo:hi] = back @ half
-            shift[lo:hi] = back @ B[:, :, :p] @ engine.T[:-1, :-1]
+            shift[lo:hi] = back @ B[:, :, :p] @ engine.basis.full[:-1, :-1]
         return (Effects(b.T, cov, shift),)
 
 

@@ -153,7 +153,7 @@ def test_curvature_equals_the_oracle(seed: int) -> None:
     assert slow is not None
     T = fast[0].basis
     shift = np.eye(len(T))
-    shift[:-1, -1] = -PooledEngine.reduce(design).beta0  # the basis is of [X, y − Xβ₀]
+    shift[:-1, -1] = -PooledEngine.reduce(design).basis.beta0  # the basis is of [X, y − Xβ₀]
     for name in ("P", "Q", "cross"):
         given = np.swapaxes(T, 0, 1) @ getattr(fast[0], name) @ T
         wanted = shift.T @ getattr(slow[0], name) @ shift
