@@ -13,6 +13,7 @@ from mmframe.covariance.parameterization import Parameterization
 from mmframe.covariance.structure import CovarianceStructure
 from mmframe.design.design import Design
 from mmframe.errors import DataError, EngineRefusedError, Issue, SpecError, UnknownNameError, unknown
+from mmframe.likelihood.blocked import BlockedEngine
 from mmframe.likelihood.dense import DenseEngine
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.pooled import PooledEngine
@@ -20,7 +21,7 @@ from mmframe.optimize.stage import OptimizerStage
 from mmframe.registry.registry import PARAMETERIZATION, STAGE, STRUCTURE, Registry
 from mmframe.spec.model import Choice, ModelSpec
 
-ENGINES: tuple[type[Engine], ...] = (PooledEngine, DenseEngine)
+ENGINES: tuple[type[Engine], ...] = (PooledEngine, BlockedEngine, DenseEngine)
 DEFAULT_PARAMETERIZATION = "cholesky"
 DEFAULT_STAGES = (Choice("newton"),)
 

@@ -9,11 +9,13 @@ from typing import ClassVar
 
 import numpy as np
 from attrs import frozen
+from scipy.linalg import block_diag
 
 from mmframe.covariance.domain import Array
 from mmframe.design.design import Design
 from mmframe.likelihood.criterion import Solution, solve
-from mmframe.likelihood.engine import Effects, Engine
+from mmframe.likelihood.effects import Effects, TabledEffects
+from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Curvature, Evaluation
 
 MAX_ROWS = 3000
@@ -136,28 +138,35 @@ class DenseEngine(Engine):
     def unit_scales(self) -> tuple[Array, ...]:
         return tuple(np.sqrt(np.mean(Z**2, axis=0)) for Z in self.Z)
 
-    @classmethod
-    def effects(cls, design: Design, G: tuple[Array, ...], beta: Array) -> tuple[Effects, ...]:
-        engine = cls.reduce(design)
-        inverse, _ = engine._inverse(G)
-        white = inverse @ (engine.y - engine.X @ beta)
-        white_X = inverse @ engine.X
-        out = []
+    def effects(self, design: Design, G: tuple[Array, ...], beta: Array) -> Effects:
+        inverse, _ = self._inverse(G)
+        wide, priors, shapes = [], [], []
         for number, grouping in enumerate(design.groupings):
-            Z, G_all = grouping_blocks(design, number, G)
-            Z = design.weighted(Z)
-            member = np.zeros((grouping.size, design.n))
-            member[grouping.codes, np.arange(design.n)] = 1.0
-            b = np.einsum("ln,nq,n->lq", member, Z, white) @ G_all
-            shift = np.einsum("ab,ln,nb,np->lap", G_all, member, Z, white_X)
-            N = np.einsum("ln,nq,nm,mr,lm->lqr", member, Z, inverse, Z, member, optimize=True)
-            out.append(Effects(b, G_all - G_all @ N @ G_all, shift))
-        return tuple(out)
+            Z, prior = grouping_blocks(design, number, G)
+            member = np.zeros((design.n, grouping.size))
+            member[np.arange(design.n), grouping.codes] = 1.0
+            wide.append((member[:, :, None] * design.weighted(Z)[:, None, :]).reshape(design.n, -1))
+            priors.append(np.kron(np.eye(grouping.size), prior))
+            shapes.append((grouping.size, len(prior)))
+        Z_all = np.column_stack(wide)
+        prior = np.asarray(block_diag(*priors))
+        back = prior @ Z_all.T @ inverse
+        b, shift = back @ (self.y - self.X @ beta), back @ self.X
+        joint = prior - back @ Z_all @ prior
+        ends = np.cumsum([m * q for m, q in shapes])[:-1]
+        cov = []
+        for (m, q), block in zip(shapes, np.split(np.arange(len(b)), ends), strict=True):
+            own = joint[np.ix_(block, block)].reshape(m, q, m, q)
+            cov.append(np.einsum("lalb->lab", own))
+        return TabledEffects(
+            tuple(x.reshape(s) for x, s in zip(np.split(b, ends), shapes, strict=True)),
+            tuple(cov),
+            tuple(x.reshape(*s, -1) for x, s in zip(np.split(shift, ends), shapes, strict=True)),
+            joint,
+        )
 
 
 def grouping_blocks(design: Design, number: int, G: tuple[Array, ...]) -> tuple[Array, Array]:
     """Z (n, q) and block-diagonal G (q, q) over all terms of one grouping factor."""
-    from scipy.linalg import block_diag
-
     mine = [k for k, term in enumerate(design.terms) if term.grouping == number]
     return np.column_stack([design.terms[k].Z for k in mine]), np.asarray(block_diag(*(G[k] for k in mine)))

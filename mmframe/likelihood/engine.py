@@ -5,26 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
-
 from mmframe.covariance.domain import Array
+from mmframe.likelihood.criterion import Solution
+from mmframe.likelihood.effects import Effects
 from mmframe.likelihood.evaluation import Curvature, Evaluation
+from mmframe.likelihood.information import Sums, moment_estimates, sums
 
 if TYPE_CHECKING:
     from mmframe.design.design import Design
-
-
-@frozen(eq=False)
-class Effects:
-    """The random effects of one grouping factor with m levels and q basis columns over all its terms.
-
-    b (m, q): conditional means given y.   cov (m, q, q): their conditional covariance, relative to σ², β held.
-    shift (m, q, p): G Z'V⁻¹X, by which an error in β moves b.
-    """
-
-    b: Array
-    cov: Array
-    shift: Array
 
 
 class Engine(ABC):
@@ -86,7 +74,30 @@ class Engine(ABC):
     def unit_scales(self) -> tuple[Array, ...]:
         """For each term the root mean square of its basis columns within levels, (q_k,): makes G free of units."""
 
-    @classmethod
     @abstractmethod
-    def effects(cls, design: Design, G: tuple[Array, ...], beta: Array) -> tuple[Effects, ...]:
-        """The random effects of each grouping factor at (G, β), from the design's rows."""
+    def effects(self, design: Design, G: tuple[Array, ...], beta: Array) -> Effects:
+        """The random effects of each grouping factor at (G, β). `design` is the one that the engine was reduced from."""
+
+    @property
+    def prefers_average(self) -> bool:
+        """Whether the traces of the exact curvature cost so much more than the rest that steps should do without."""
+        return False
+
+    def average(
+        self, G: tuple[Array, ...], tangents: tuple[Array, ...], *, reml: bool, sigma2: float | None = None
+    ) -> tuple[Sums, Solution, Evaluation] | None:
+        """What average information needs, without traces, and the evaluation with its scores."""
+        answer = self.curvature(G, tangents, reml=reml, sigma2=sigma2)
+        if answer is None:
+            return None
+        return sums(answer[0], reml=reml), answer[0].solution, answer[1]
+
+    def moments(
+        self, G: tuple[Array, ...], tangents: tuple[Array, ...], *, reml: bool
+    ) -> tuple[tuple[Array, ...], float] | None:
+        """(G_k, σ²) in data units from quadratic forms whose expectations are linear in them; None where that fails.
+
+        tangents span the entries of the G_k. Here MIVQUE at V(G): Σ_l tr(P V_j P V_l) θ_l = y'P V_j P y (Rao 1971).
+        """
+        answer = self.curvature(G, tangents, reml=reml)
+        return None if answer is None else moment_estimates(sums(answer[0], reml=reml), G, tangents)

@@ -29,10 +29,10 @@ class Sums:
     """The scalars that second derivatives are made of; the last tangent is V₁ itself.
 
     traces (k+1, k+1): tr(P₁V_jP₁V_l), or with V₁⁻¹ for ML.   quadratics (k+1, k+1): e'V₁⁻¹V_jP₁V_lV₁⁻¹e.
-    linear (k+1,): e'V₁⁻¹V_jV₁⁻¹e.
+    linear (k+1,): e'V₁⁻¹V_jV₁⁻¹e.   Average information does without the traces.
     """
 
-    traces: Array
+    traces: Array | None
     quadratics: Array
     linear: Array
 
@@ -41,20 +41,34 @@ def sums(curvature: Curvature, *, reml: bool) -> Sums:
     """Contract P, Q and T with γ and (X'V⁻¹X)⁻¹."""
     p, solution = curvature.cross.shape[0] - 1, curvature.solution
     gamma, inverse = solution.gamma, solution.xvx_inverse
-    along = curvature.P @ gamma  # (k+1, p+1)
-    linear = along @ gamma
-    quadratics = (curvature.Q @ gamma) @ gamma
     traces = curvature.T
-    if p:
-        into_x = along[:, :p]
-        quadratics = quadratics - into_x @ inverse @ into_x.T
-        if reml:
-            weighted = inverse @ curvature.P[:, :p, :p]  # (k+1, p, p)
-            k = len(linear)
-            once = curvature.Q[:, :, :p, :p].reshape(k, k, p * p) @ inverse.ravel()
-            twice = weighted.reshape(k, -1) @ weighted.transpose(0, 2, 1).reshape(k, -1).T
-            traces = traces - 2 * once + twice
-    return Sums(traces, 0.5 * (quadratics + quadratics.T), linear)
+    if p and reml:
+        weighted = inverse @ curvature.P[:, :p, :p]  # (k+1, p, p)
+        k = len(weighted)
+        once = curvature.Q[:, :, :p, :p].reshape(k, k, p * p) @ inverse.ravel()
+        twice = weighted.reshape(k, -1) @ weighted.transpose(0, 2, 1).reshape(k, -1).T
+        traces = traces - 2 * once + twice
+    return contracted(curvature.P @ gamma, (curvature.Q @ gamma) @ gamma, solution, traces)
+
+
+def contracted(along: Array, inner: Array, solution: Solution, traces: Array | None = None) -> Sums:
+    """Sums from along (k+1, p+1) = Y'V⁻¹V_jV⁻¹e and inner (k+1, k+1) = e'V⁻¹V_jV⁻¹V_lV⁻¹e."""
+    into_x = along[:, :-1]
+    quadratics = inner - into_x @ solution.xvx_inverse @ into_x.T
+    return Sums(traces, 0.5 * (quadratics + quadratics.T), along @ solution.gamma)
+
+
+def moment_estimates(
+    found: Sums, G: tuple[Array, ...], tangents: tuple[Array, ...]
+) -> tuple[tuple[Array, ...], float] | None:
+    """(G_k, σ²) in data units that solve the MIVQUE equations at V(G); None where σ² is not positive."""
+    assert found.traces is not None
+    # unknowns: entries of G beyond the current shape, and the multiple of V itself (the last tangent)
+    solution = np.linalg.lstsq(found.traces, found.linear, rcond=1e-10)[0]
+    sigma2 = float(solution[-1])
+    if not (np.all(np.isfinite(solution)) and sigma2 > 0):
+        return None
+    return tuple(sigma2 * g + np.tensordot(solution[:-1], t, axes=1) for g, t in zip(G, tangents, strict=True)), sigma2
 
 
 def second_derivatives(
@@ -65,12 +79,16 @@ def second_derivatives(
     profiled: σ² is at its optimum for each point and is eliminated (Schur complement).
     """
     s2, nu, rss = np.float64(solution.sigma2), solution.nu, np.float64(solution.rss)
-    traces, quadratics, linear = found.traces[:-1, :-1], found.quadratics[:-1, :-1], found.linear[:-1]
+    quadratics, linear = found.quadratics[:-1, :-1], found.linear[:-1]
+    if kind != "average":
+        assert found.traces is not None, "these information matrices need traces"
+        traces = found.traces[:-1, :-1]
     if kind == "observed":
         inner = -traces + 2 * quadratics / s2
         mixed, pure = linear / s2**2, -nu / s2**2 + 2 * rss / s2**3
     elif kind == "expected":
         inner = traces
+        assert found.traces is not None
         mixed, pure = found.traces[:-1, -1] / s2, nu / s2**2
     else:
         inner = quadratics / s2

@@ -28,7 +28,8 @@ from mmframe.design.design import Design
 from mmframe.likelihood import stack
 from mmframe.likelihood.basis import Basis
 from mmframe.likelihood.criterion import Solution
-from mmframe.likelihood.engine import Effects, Engine
+from mmframe.likelihood.effects import Effects, TabledEffects
+from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Curvature, Evaluation
 from mmframe.likelihood.reduce import LevelStatistics
 
@@ -244,9 +245,8 @@ class PooledEngine(Engine):
         scale = np.sqrt(self.W[stack.diagonal_places(self.q)] @ self.count / self.n)
         return tuple(scale[b] for b in self._blocks)
 
-    @classmethod
-    def effects(cls, design: Design, G: tuple[Array, ...], beta: Array) -> tuple[Effects, ...]:
-        engine = cls.from_statistics(LevelStatistics.of(design), tuple(t.width for t in design.terms), pool=False)
+    def effects(self, design: Design, G: tuple[Array, ...], beta: Array) -> Effects:
+        engine = PooledEngine.from_statistics(LevelStatistics.of(design), self.widths, pool=False)
         q, p = engine.q, engine.p
         gamma = engine.basis.gamma(beta)
         b, cov, shift = np.empty((q, engine.m)), np.empty((engine.m, q, q)), np.empty((engine.m, q, p))
@@ -262,7 +262,7 @@ class PooledEngine(Engine):
             b[:, lo:hi] = (back @ (B @ gamma)[:, :, None])[:, :, 0].T
             cov[lo:hi] = back @ half
             shift[lo:hi] = back @ B[:, :, :p] @ engine.basis.full[:-1, :-1]
-        return (Effects(b.T, cov, shift),)
+        return TabledEffects((b.T,), (cov,), (shift,))
 
 
 def _by_entries(gram: Array, q: int, r: int) -> Array:

@@ -145,3 +145,26 @@ def symmetric_product(stack: Array, B: Array) -> Array:
             total += stack[vech_place(max(a, b), min(a, b))] * B[:, b]
         out[:, a] = total
     return out
+
+
+def product(A: Array, B: Array) -> Array:
+    """A B for each group: (x, y, n), (y, z, n) -> (x, z, n). Complex numbers stay complex."""
+    x, y, n = A.shape
+    z = B.shape[1]
+    if x == y == z == 1:
+        return np.asarray(A * B)
+    if max(x, y, z) > UNROLL_TO:
+        return np.moveaxis(np.moveaxis(A, -1, 0) @ np.moveaxis(B, -1, 0), 0, -1)
+    out = np.empty((x, z, n), dtype=np.result_type(A, B))
+    for i in range(x):
+        for k in range(z):
+            total = A[i, 0] * B[0, k]
+            for j in range(1, y):
+                total += A[i, j] * B[j, k]
+            out[i, k] = total
+    return out
+
+
+def transposed(A: Array) -> Array:
+    """A' for each group (a view)."""
+    return A.transpose(1, 0, 2)

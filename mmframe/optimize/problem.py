@@ -10,9 +10,10 @@ from attrs import define, field
 from mmframe.covariance.domain import Array, OutsideDomainError, Psd
 from mmframe.covariance.model import CovarianceModel
 from mmframe.covariance.parameterization import ABSOLUTE
+from mmframe.likelihood.criterion import Solution
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Evaluation
-from mmframe.likelihood.information import second_derivatives, sums
+from mmframe.likelihood.information import Sums, second_derivatives, sums
 
 
 @define
@@ -51,10 +52,15 @@ class Problem:
     counts: Counts = field(factory=Counts)
     unit: Array = field()
     _memory: _Memory = field(factory=_Memory)
+    average: bool = field()
 
     @unit.default
     def _plain_units(self) -> Array:
         return np.ones(self.model.size)
+
+    @average.default
+    def _as_the_engine_prefers(self) -> bool:
+        return self.engine.prefers_average
 
     @property
     def size(self) -> int:
@@ -74,7 +80,7 @@ class Problem:
 
     def in_units(self, unit: Array) -> Problem:
         """The same problem with other units; what was evaluated last is shared."""
-        return Problem(self.engine, self.model, self.reml, self.counts, unit, self._memory)
+        return Problem(self.engine, self.model, self.reml, self.counts, unit, self._memory, self.average)
 
     def _evaluate(self, theta: Array, score: bool) -> Evaluation | None:
         """None where −2 log L is not finite."""
@@ -118,7 +124,11 @@ class Problem:
         return found.value, self.model.gradient(inner, found.score, found.sigma2_score) * self.unit
 
     def hessian(self, theta: Array) -> Array:
-        """The observed second derivatives of −2 log L, (size, size); NaN off the domain."""
+        """The second derivatives of −2 log L, (size, size); NaN off the domain.
+
+        Observed; where the engine prefers it (large crossed designs) with average information in place of the part that
+        needs traces (`average`).
+        """
         inner = np.asarray(theta, dtype=float) * self.unit
         key = inner.tobytes()
         if self._memory.hessian_key != key or self._memory.hessian is None:
@@ -137,11 +147,20 @@ class Problem:
                 with np.errstate(all="ignore"):
                     G, sigma2 = self.model.matrices(inner)
                     tangents, dsigma2 = self.model.tangents(inner)
-                    answer = self.engine.curvature(G, tangents, reml=self.reml, sigma2=sigma2)
-                if answer is not None and np.isfinite(answer[1].value):
-                    curvature, found = answer
+                    answer: tuple[Sums, Solution, Evaluation] | None
+                    if self.average:
+                        answer = self.engine.average(G, tangents, reml=self.reml, sigma2=sigma2)
+                    else:
+                        exact = self.engine.curvature(G, tangents, reml=self.reml, sigma2=sigma2)
+                        answer = exact and (sums(exact[0], reml=self.reml), exact[0].solution, exact[1])
+                if answer is not None and np.isfinite(answer[2].value):
+                    found = answer[2]
                     inside = second_derivatives(
-                        sums(curvature, reml=self.reml), curvature.solution, dsigma2, profiled=sigma2 is None
+                        answer[0],
+                        answer[1],
+                        dsigma2,
+                        profiled=sigma2 is None,
+                        kind="average" if self.average else "observed",
                     )
                     hessian = inside + self.model.second(inner, found.score, found.sigma2_score)
             except (OutsideDomainError, np.linalg.LinAlgError):

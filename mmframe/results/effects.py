@@ -10,7 +10,7 @@ from attrs import frozen
 
 from mmframe.covariance.domain import Array
 from mmframe.errors import UnknownNameError, unknown
-from mmframe.likelihood.engine import Effects
+from mmframe.likelihood.effects import Effects
 from mmframe.results.estimates import Estimates
 
 
@@ -41,12 +41,12 @@ def covariance(estimates: Estimates, name: str) -> pd.DataFrame:
     return pd.DataFrame(out, index=labels, columns=labels)
 
 
-def random_effects(estimates: Estimates, effects: tuple[Effects, ...]) -> dict[str, pd.DataFrame]:
+def random_effects(estimates: Estimates, effects: Effects) -> dict[str, pd.DataFrame]:
     """For each grouping factor a table levels x basis."""
     return {
-        name: pd.DataFrame(found.b, index=levels, columns=basis_labels(estimates, place))
-        for place, (name, levels, found) in enumerate(
-            zip(estimates.grouping_names, estimates.grouping_levels, effects, strict=True)
+        name: pd.DataFrame(b, index=levels, columns=basis_labels(estimates, place))
+        for place, (name, levels, b) in enumerate(
+            zip(estimates.grouping_names, estimates.grouping_levels, effects.b, strict=True)
         )
     }
 
@@ -70,11 +70,11 @@ class ConditionalCovariances(Mapping[object, pd.DataFrame]):
         return len(self.levels)
 
 
-def random_effects_cov(estimates: Estimates, effects: tuple[Effects, ...]) -> dict[str, ConditionalCovariances]:
+def random_effects_cov(estimates: Estimates, effects: Effects) -> dict[str, ConditionalCovariances]:
     """Var(b | y) by level, at fixed β and variances (lme4's `condVar`)."""
     return {
-        name: ConditionalCovariances(levels, tuple(basis_labels(estimates, place)), estimates.sigma2 * found.cov)
-        for place, (name, levels, found) in enumerate(
-            zip(estimates.grouping_names, estimates.grouping_levels, effects, strict=True)
+        name: ConditionalCovariances(levels, tuple(basis_labels(estimates, place)), estimates.sigma2 * cov)
+        for place, (name, levels, cov) in enumerate(
+            zip(estimates.grouping_names, estimates.grouping_levels, effects.cov, strict=True)
         )
     }

@@ -67,7 +67,7 @@ def _covariance_and_jacobian(
         everything = evolve(cover, free=np.ones_like(cover.free))
         cover = evolve(cover, held=everything.theta(flats, sigma2))
     theta = cover.theta(flats, sigma2)
-    problem = Problem(engine, cover, reml)
+    problem = Problem(engine, cover, reml, average=False)
     hessian = problem.hessian(theta)
     covariance = inverse_information(hessian)
     # steps in proportion to the standard errors of the coordinates, whatever the units of the response

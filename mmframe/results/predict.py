@@ -22,7 +22,7 @@ from mmframe.design.encoding import Encoding
 from mmframe.design.frame import recode, to_pandas
 from mmframe.design.index import PointSet
 from mmframe.errors import DataError, Issue, SpecError, StoreError
-from mmframe.likelihood.engine import Effects
+from mmframe.likelihood.effects import Effects
 
 if TYPE_CHECKING:
     from mmframe.results.estimates import Estimates
@@ -146,7 +146,7 @@ def _match(levels: pd.Index, columns: tuple[str, ...], frame: pd.DataFrame) -> A
 def predict(
     rows: Rows,
     estimates: Estimates,
-    effects: tuple[Effects, ...] | None,
+    effects: Effects | None,
     *,
     level: str,
     new_levels: str,
@@ -213,36 +213,32 @@ def _grouped_Z(rows: Rows, estimates: Estimates, grouping: int) -> Array:
     return np.column_stack([Z for Z, t in zip(rows.Z, estimates.terms, strict=True) if t.grouping == grouping])
 
 
-def conditional_part(rows: Rows, estimates: Estimates, effects: tuple[Effects, ...]) -> Array:
+def conditional_part(rows: Rows, estimates: Estimates, effects: Effects) -> Array:
     """Z b̂, zero for new levels: (n,)."""
     total = np.zeros(rows.X.shape[0])
-    for k, (codes, found) in enumerate(zip(rows.codes, effects, strict=True)):
-        part = np.einsum("nq,nq->n", _grouped_Z(rows, estimates, k), found.b[codes])
+    for k, (codes, b) in enumerate(zip(rows.codes, effects.b, strict=True)):
+        part = np.einsum("nq,nq->n", _grouped_Z(rows, estimates, k), b[codes])
         total += np.where(codes >= 0, part, 0.0)
     return total
 
 
-def _conditional_spread(rows: Rows, estimates: Estimates, effects: tuple[Effects, ...]) -> tuple[Array, Array]:
-    if len(effects) > 1:
-        raise SpecError(
-            Issue(
-                "interval",
-                "conditional intervals with several grouping factors",
-                "level='population', or interval=None",
-                "this version knows the joint covariance of the effects of one grouping factor",
-            )
-        )
-    Z, codes, found = _grouped_Z(rows, estimates, 0), rows.codes[0], effects[0]
-    seen = (codes >= 0)[:, None]
-    X = rows.X - np.where(seen, np.einsum("nq,nqp->np", Z, found.shift[codes]), 0.0)
-    known = np.einsum("nq,nqr,nr->n", Z, found.cov[codes], Z) * estimates.sigma2
-    return X, np.where(seen[:, 0], known, _prior_variance(rows, estimates))
+def _conditional_spread(rows: Rows, estimates: Estimates, effects: Effects) -> tuple[Array, Array]:
+    factors = range(len(rows.codes))
+    grouped = tuple(_grouped_Z(rows, estimates, k) for k in factors)
+    X, spread = rows.X, effects.variance(rows.codes, grouped) * estimates.sigma2
+    for k, codes, Z, shift in zip(factors, rows.codes, grouped, effects.shift, strict=True):
+        seen = codes >= 0
+        X = X - np.where(seen[:, None], np.einsum("nq,nqp->np", Z, shift[codes]), 0.0)
+        spread = spread + np.where(seen, 0.0, _prior_variance(rows, estimates, k))
+    return X, spread
 
 
-def _prior_variance(rows: Rows, estimates: Estimates) -> Array:
+def _prior_variance(rows: Rows, estimates: Estimates, grouping: int | None = None) -> Array:
+    """z'Gz of new levels, of one grouping factor or of all: (n,)."""
     total = np.zeros(rows.X.shape[0])
     if not rows.Z and estimates.terms:
         raise StoreError("the rows were encoded without their random effects")
     for Z, term in zip(rows.Z, estimates.terms, strict=True):
-        total += np.einsum("nq,qr,nr->n", Z, term.G, Z)
+        if grouping is None or term.grouping == grouping:
+            total += np.einsum("nq,qr,nr->n", Z, term.G, Z)
     return total

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from mmframe.covariance.domain import Array
 from mmframe.errors import Issue, SpecError
-from mmframe.likelihood.engine import Effects
+from mmframe.likelihood.effects import Effects
 from mmframe.results import effects, parameters, simulate, summary, tables
 from mmframe.results.estimates import Estimates
 from mmframe.results.predict import encode_rows, predict, put_back
@@ -128,7 +128,7 @@ class FitResult:
         return effects.random_effects_cov(self.estimates, self._effects)
 
     @property
-    def _effects(self) -> tuple[Effects, ...]:
+    def _effects(self) -> Effects:
         return self.source.effects
 
     @cached_property

@@ -18,7 +18,8 @@ from mmframe.covariance.report import Reported
 from mmframe.design.design import Design
 from mmframe.design.encoding import Encoding
 from mmframe.errors import StoreError
-from mmframe.likelihood.engine import Effects, Engine
+from mmframe.likelihood.effects import Effects, TabledEffects
+from mmframe.likelihood.engine import Engine
 from mmframe.optimize.pipeline import Found
 from mmframe.optimize.stage import TraceRow
 from mmframe.results.estimates import Estimates, TermEstimate
@@ -38,7 +39,7 @@ class Source(ABC):
 
     @property
     @abstractmethod
-    def effects(self) -> tuple[Effects, ...]: ...
+    def effects(self) -> Effects: ...
 
     @property
     @abstractmethod
@@ -130,12 +131,12 @@ class FittedSource(Source):
         return parameter_table(self.engine, self.reported, self.found, reml=self.spec.reml)
 
     @cached_property
-    def effects(self) -> tuple[Effects, ...]:
+    def effects(self) -> Effects:
         relative = tuple(
             bound.covariance_of(flat) / self.found.point.sigma2
             for bound, flat in zip(self.covariance.terms, self.found.point.flats, strict=True)
         )
-        return type(self.engine).effects(self.design, relative, self.found.evaluation.beta)
+        return self.engine.effects(self.design, relative, self.found.evaluation.beta)
 
     @cached_property
     def fitted(self) -> Array:
@@ -174,7 +175,7 @@ class StoredSource(Source):
     """What a saved file holds."""
 
     table: pd.DataFrame
-    stored_effects: tuple[Effects, ...]
+    stored_effects: TabledEffects
     stored_fitted: Array
     stored_population: Array
     stored_response: Array
@@ -187,7 +188,7 @@ class StoredSource(Source):
         return self.table
 
     @property
-    def effects(self) -> tuple[Effects, ...]:
+    def effects(self) -> Effects:
         return self.stored_effects
 
     @property

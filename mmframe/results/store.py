@@ -17,7 +17,7 @@ from mmframe.covariance.structure import Points
 from mmframe.design.encoding import Encoding, FormulaEncoding, TermEncoding
 from mmframe.design.index import PointSet
 from mmframe.errors import StoreError
-from mmframe.likelihood.engine import Effects
+from mmframe.likelihood.effects import TabledEffects
 from mmframe.results.estimates import Estimates, TermEstimate
 from mmframe.results.result import FitResult
 from mmframe.results.source import StoredSource
@@ -148,7 +148,7 @@ def save(fit: FitResult, path: str | Path) -> Path:
         names = ", ".join(fit.spec.transforms)
         raise StoreError(f"cannot save the functions {names} · put what they compute into columns, and fit those")
     write = _Writer()
-    source = fit.source
+    source, effects = fit.source, fit.source.effects
     spec = attrs.evolve(
         fit.spec,
         weights=None if _is_array(fit.spec.weights) else fit.spec.weights,
@@ -161,7 +161,9 @@ def save(fit: FitResult, path: str | Path) -> Path:
         "spec": to_dict(spec),
         "estimates": write.value(estimates),
         "parameters": write.value({c: source.parameter_table[c].tolist() for c in source.parameter_table}),
-        "effects": write.value([_fields(e) for e in source.effects]),
+        "effects": write.value(
+            {"b": effects.b, "covariances": effects.cov, "shifts": effects.shift, "whole": effects.joint}
+        ),
         "fitted": write.array(source.fitted),
         "population": write.array(source.population),
         "response": write.array(source.response),
@@ -204,7 +206,7 @@ def load(path: str | Path) -> FitResult:
         weights = document["weights"]
         source = StoredSource(
             pd.DataFrame(read.value(document["parameters"])),
-            tuple(Effects(**e) for e in read.value(document["effects"])),
+            TabledEffects(**read.value(document["effects"])),
             read.value(document["fitted"]),
             read.value(document["population"]),
             read.value(document["response"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ STRUCTURES = {"scalar": "unstructured"}
 
 
 def data_of(case: dict[str, Any]) -> pd.DataFrame:
-    return pd.read_csv(HERE / case["data"])
+    """The table of a case; missing is `NA` alone, so that a level may be called `None`."""
+    return pd.read_csv(HERE / case["data"], keep_default_na=False, na_values=["NA"])
 
 
 def fixed_formula(case: dict[str, Any]) -> str:
-    text = case["fixed"]
+    text: str = case["fixed"]
     for name, how in case["categorical"].items():
         if how["coding"] != "treatment":
             text = re.sub(rf"\b{name}\b", f"C({name}, contr.{how['coding']})", text)
@@ -76,3 +78,21 @@ def label_of(case: dict[str, Any], term: dict[str, Any], labels: list[str]) -> s
             if ":".join(order) in labels:
                 return ":".join(order)
     raise KeyError(f"{term} among {labels}")
+
+
+def columns_of(case: dict[str, Any], group: str) -> list[str]:
+    """The columns of a grouping factor, in the order in which the case joins them in a level's label."""
+    return next(list(random["group_vars"]) for random in case["random"] if random["group"] == group)
+
+
+def group_of(case: dict[str, Any], group: str, names: Iterable[str]) -> str:
+    """The name that a fit gives a grouping factor of a case: an interaction's columns come in the formula's order."""
+    columns = sorted(columns_of(case, group))
+    return next(name for name in names if sorted(name.split(":")) == columns)
+
+
+def level_labels(case: dict[str, Any], group: str, levels: pd.Index) -> list[str]:
+    """A fit's levels as the case writes them: an interaction's parts are joined in the order of the case's columns."""
+    if isinstance(levels, pd.MultiIndex):
+        return [":".join(map(str, level)) for level in levels.reorder_levels(columns_of(case, group))]
+    return [str(level) for level in levels]

@@ -1,16 +1,16 @@
-"""Every reference case with one grouping factor and independent residuals, at its own tolerance."""
+"""Every reference case with independent residuals, at its own tolerance: one grouping factor, or several of them,
+nested or crossed."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import mmframe as mm
-from tests.reference.cases import BY_ID, CASES, builder_of, data_of, label_of
+from tests.reference.cases import BY_ID, CASES, builder_of, data_of, group_of, label_of, level_labels
 
 SCALE_FREE = 1e-8
 
@@ -21,7 +21,7 @@ def fitted(case_id: str) -> mm.FitResult:
     return builder_of(case).build(data_of(case)).fit()
 
 
-def each(key: str | None = None) -> Any:
+def each(key: str | None = None) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case_id", [c["id"] for c in CASES if key is None or key in c["expected"]])
 
 
@@ -76,9 +76,9 @@ def test_random_effects(case_id: str) -> None:
     tolerance, expected = case["tolerance"], case["expected"]
     relative = 10 * tolerance.get("sd_rel", tolerance.get("cov_rel", 1e-4))
     for group, levels in expected["ranef"].items():
-        table = fit.random_effects[group]
-        cov = fit.random_effects_cov[group]
-        names = _level_names(table.index)
+        name = group_of(case, group, fit.random_effects)
+        table, cov = fit.random_effects[name], fit.random_effects_cov[name]
+        names = level_labels(case, group, table.index)
         scale = np.maximum(np.sqrt(np.diag(fit.covariance(group))), 1e-12)
         for level in levels:
             place = names.index(level["level"])
@@ -87,10 +87,6 @@ def test_random_effects(case_id: str) -> None:
             if "cond_var" in level:
                 found = cov[table.index[place]].to_numpy() / np.outer(scale, scale)
                 np.testing.assert_allclose(found, np.array(level["cond_var"]) / np.outer(scale, scale), atol=relative)
-
-
-def _level_names(index: pd.Index) -> list[str]:
-    return [":".join(map(str, level)) if isinstance(level, tuple) else str(level) for level in index]
 
 
 @each("information_criteria")
@@ -158,3 +154,13 @@ def test_sleepstudy_to_six_digits() -> None:
         assert fit.sigma == pytest.approx(expected["sigma"], rel=1e-6)
         np.testing.assert_allclose(fit.standard_errors, list(expected["se"].values()), rtol=1e-6)
     assert fit.deviance == pytest.approx(1751.939344, abs=5e-7)
+
+
+def test_insteval_reml() -> None:
+    """Students, instructors and departments, crossed: the REML log-likelihood that lme4 and mixedlm agree on."""
+    case = BY_ID["insteval_dept_ml"]
+    formula = "y ~ service + (1|s) + (1|d) + (1|dept)"
+    fit = mm.fit(formula, data_of(case), reml=True, categorical={"service": case["categorical"]["service"]["levels"]})
+    assert fit.nobs == case["expected"]["nobs"]
+    assert fit.loglike == pytest.approx(-118866.9171, abs=1e-4)
+    assert fit.converged, fit.stop_reason

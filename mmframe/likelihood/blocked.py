@@ -1,0 +1,279 @@
+"""The blocked engine: any number of grouping factors, nested or crossed, independent residuals.
+
+The levels are eliminated from Z'V⁻¹Z in an order decided once from the data (blocks.py): sparse rounds (eliminate.py),
+then one dense core (core.py). Value, scores and average information come from one pass; the traces of the exact
+curvature from one more for each tangent (theory: docs/theory/blocked.md).
+"""
+
+from __future__ import annotations
+
+import itertools
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+from attrs import frozen
+
+from mmframe.covariance.domain import Array
+from mmframe.design.design import Design
+from mmframe.likelihood.arrange import Arranged, arrange
+from mmframe.likelihood.basis import Basis
+from mmframe.likelihood.blocked_effects import BlockedEffects
+from mmframe.likelihood.blocks import Plan, make_plan
+from mmframe.likelihood.cells import CellStatistics
+from mmframe.likelihood.criterion import Solution
+from mmframe.likelihood.effects import Effects
+from mmframe.likelihood.engine import Engine
+from mmframe.likelihood.evaluation import Curvature, Evaluation
+from mmframe.likelihood.factorization import Factorization
+from mmframe.likelihood.information import Sums, contracted
+from mmframe.likelihood.level_moments import level_moments
+from mmframe.likelihood.second_traces import second_traces
+from mmframe.likelihood.stack import full
+
+
+@frozen(eq=False)
+class _State:
+    """One factorization with what the data say in it. tilde: for each factor Z'V⁻¹Y, (q, m, r) in the plan's order."""
+
+    factorization: Factorization
+    found: Solution
+    cross: Array
+    tilde: list[Array]
+
+
+@frozen(eq=False)
+class BlockedEngine(Engine):
+    """Statistics of several grouping factors in the order of elimination.
+
+    data: Z'Z where the plan wants it.   H: Z'Y by factor, (q, m, p+1).
+    factor_of: the grouping of each term.   term_widths: q_k of each term.
+    """
+
+    name: ClassVar[str] = "blocked"
+
+    plan: Plan
+    statistics: CellStatistics
+    data: Arranged
+    H: tuple[Array, ...]
+    factor_of: tuple[int, ...]
+    term_widths: tuple[int, ...]
+
+    @classmethod
+    def refuses(cls, design: Design) -> str | None:
+        if not design.terms:
+            return "it takes a design with random effects, and this one has none"
+        return None
+
+    @classmethod
+    def reduce(cls, design: Design) -> BlockedEngine:
+        factors = tuple(t.grouping for t in design.terms)
+        names = tuple(g.name for g in design.groupings)
+        return cls.from_statistics(CellStatistics.of(design), names, factors, tuple(t.width for t in design.terms))
+
+    @classmethod
+    def from_statistics(
+        cls,
+        statistics: CellStatistics,
+        names: tuple[str, ...],
+        factor_of: tuple[int, ...],
+        term_widths: tuple[int, ...],
+    ) -> BlockedEngine:
+        plan = make_plan(names, statistics.sizes, statistics.widths, statistics.cells)
+        blocks = tuple(full(level.W) for level in statistics.levels)
+        data = arrange(plan, statistics.cells, blocks)
+        H = tuple(
+            np.ascontiguousarray(level.products.transpose(0, 2, 1)[:, order])
+            for level, order in zip(statistics.levels, plan.order, strict=True)
+        )
+        return cls(plan, statistics, data, H, factor_of, term_widths)
+
+    @property
+    def basis(self) -> Basis:
+        return self.statistics.basis
+
+    @property
+    def n(self) -> int:  # type: ignore[override]
+        return self.basis.n
+
+    @property
+    def p(self) -> int:
+        return self.basis.p
+
+    @cached_property
+    def _places(self) -> tuple[slice, ...]:
+        """Where each term stands among the columns of its factor."""
+        used = [0] * len(self.plan.sizes)
+        out = []
+        for g, q in zip(self.factor_of, self.term_widths, strict=True):
+            out.append(slice(used[g], used[g] + q))
+            used[g] += q
+        return tuple(out)
+
+    def _by_factor(self, matrices: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Matrices (..., q_k, q_k) of the terms, block by block in those of the factors."""
+        lead = matrices[0].shape[:-2]
+        out = tuple(np.zeros((*lead, q, q)) for q in self.plan.widths)
+        for g, place, G in zip(self.factor_of, self._places, matrices, strict=True):
+            out[g][..., place, place] = G
+        return out
+
+    def _by_term(self, matrices: list[Array]) -> tuple[Array, ...]:
+        return tuple(
+            np.ascontiguousarray(matrices[g][place, place])
+            for g, place in zip(self.factor_of, self._places, strict=True)
+        )
+
+    def _state(
+        self, G: tuple[Array, ...], reml: bool, sigma2: float | None, beta: Array | None, *, keep: bool = False
+    ) -> _State | None:
+        factorization = Factorization.of(self.data, self._by_factor(G), keep=keep)
+        if factorization is None:
+            return None
+        taken, _, tilde = factorization.solve([h.copy() for h in self.H])
+        cross = self.basis.cross - taken
+        found = self.basis.solve(cross, factorization.logdet, reml=reml, sigma2=sigma2, beta=beta)
+        return None if found is None else _State(factorization, found, cross, tilde)
+
+    def _scores(self, state: _State, traces: list[Array]) -> tuple[Array, ...]:
+        out = []
+        for sums, tilde in zip(traces, state.tilde, strict=True):
+            moved = tilde @ state.found.weight
+            out.append(sums - np.einsum("ami,bmi->ab", moved, tilde, optimize=True))
+        return self._by_term(out)
+
+    def evaluate(
+        self,
+        G: tuple[Array, ...],
+        *,
+        reml: bool,
+        score: bool,
+        sigma2: float | None = None,
+        beta: Array | None = None,
+    ) -> Evaluation | None:
+        state = self._state(G, reml, sigma2, beta)
+        if state is None:
+            return None
+        return self.basis.evaluation(state.found, self._scores(state, state.factorization.traces()) if score else ())
+
+    def curvature(
+        self,
+        G: tuple[Array, ...],
+        tangents: tuple[Array, ...],
+        *,
+        reml: bool,
+        sigma2: float | None = None,
+        beta: Array | None = None,
+    ) -> tuple[Curvature, Evaluation] | None:
+        state = self._state(G, reml, sigma2, beta, keep=True)
+        if state is None:
+            return None
+        traces = state.factorization.traces()
+        moved = self._by_factor(tangents)
+        k, r = tangents[0].shape[0], self.p + 1
+        P, Q = np.empty((k + 1, r, r)), np.empty((k + 1, k + 1, r, r))
+        along = [
+            np.einsum("kab,bmi->akmi", dG, x).reshape(x.shape[0], k, x.shape[1], r)
+            for dG, x in zip(moved, state.tilde, strict=True)
+        ]
+        P[:k] = sum(np.einsum("ami,akmj->kij", x, a, optimize=True) for x, a in zip(state.tilde, along, strict=True))
+        P[k] = state.cross
+        # Y'V⁻¹V_jV⁻¹V_lV⁻¹Y = X_j' (Z'V⁻¹Z) X_l with X_l = dG_l Z'V⁻¹Y: Z'V⁻¹ is applied to the pseudo-data Z X_l.
+        wide = [np.ascontiguousarray(a.transpose(0, 2, 1, 3)).reshape(a.shape[0], a.shape[2], k * r) for a in along]
+        inner = self._inner(state, wide)
+        gram = sum(np.einsum("ami,amj->ij", x, y, optimize=True) for x, y in zip(wide, inner, strict=True))
+        Q[:k, :k] = np.asarray(gram).reshape(k, r, k, r).transpose(0, 2, 1, 3)
+        Q[:k, k] = P[:k]
+        Q[k] = P
+        T = np.empty((k + 1, k + 1))
+        T[:k, :k] = second_traces(self.data, state.factorization, moved)
+        trace = np.zeros(k + 1)
+        trace[:k] = sum(np.einsum("kab,ab->k", dG, s) for dG, s in zip(moved, traces, strict=True))
+        trace[k] = self.n
+        T[k], T[:, k] = trace, trace
+        curvature = Curvature(P, Q, T, trace, state.cross, self.basis.full, self.n, state.found)
+        return curvature, self.basis.evaluation(state.found, self._scores(state, traces))
+
+    @property
+    def prefers_average(self) -> bool:
+        plan = self.plan
+        listed = sum(r.count for r in plan.rounds)
+        return bool(plan.rounds) and (plan.core_size > 400 or listed > 200_000 or plan.columns > 5000)
+
+    def average(
+        self, G: tuple[Array, ...], tangents: tuple[Array, ...], *, reml: bool, sigma2: float | None = None
+    ) -> tuple[Sums, Solution, Evaluation] | None:
+        state = self._state(G, reml, sigma2, None)
+        if state is None:
+            return None
+        gamma = state.found.gamma
+        moved = self._by_factor(tangents)
+        k = tangents[0].shape[0]
+        # V⁻¹V_jV⁻¹e has the coordinates dG_j Z'V⁻¹e
+        X = [np.einsum("kab,bm->amk", dG, x @ gamma) for dG, x in zip(moved, state.tilde, strict=True)]
+        along = np.empty((k + 1, self.p + 1))
+        along[:k] = sum(np.einsum("amk,ami->ki", a, x, optimize=True) for a, x in zip(X, state.tilde, strict=True))
+        along[k] = state.cross @ gamma
+        inner = np.empty((k + 1, k + 1))
+        inner[:k, :k] = sum(
+            np.einsum("amj,aml->jl", x, y, optimize=True) for x, y in zip(X, self._inner(state, X), strict=True)
+        )
+        inner[k] = along @ gamma
+        inner[:, k] = inner[k]
+        evaluation = self.basis.evaluation(state.found, self._scores(state, state.factorization.traces()))
+        return contracted(along, inner, state.found), state.found, evaluation
+
+    def moments(
+        self, G: tuple[Array, ...], tangents: tuple[Array, ...], *, reml: bool
+    ) -> tuple[tuple[Array, ...], float] | None:
+        """MIVQUE as for every engine; where its traces cost too much, quadratic forms of one factor each."""
+        if not self.prefers_average:
+            return super().moments(G, tangents, reml=reml)
+        solved = level_moments(self.statistics, self._by_factor(G), self._by_factor(tangents))
+        if solved is None:
+            return None
+        theta, sigma2 = solved
+        return tuple(np.tensordot(theta, t, axes=1) for t in tangents), sigma2
+
+    def _inner(self, state: _State, X: list[Array]) -> list[Array]:
+        """Z'V⁻¹Z X by factor, (q, m, r)."""
+        return state.factorization.solve(self._gram(X))[2]
+
+    @cached_property
+    def _cells(self) -> list[tuple[int, int, int, int, sp.csr_array]]:
+        """Z_i'Z_j of the cells as sparse matrices in the plan's order: (g, h, column of g, column of h, matrix)."""
+        place, sizes = self.plan.place, self.plan.sizes
+        out = []
+        for (g, h), cells in self.statistics.cells.items():
+            at = (place[g][cells.rows], place[h][cells.cols])
+            for a, b in itertools.product(range(cells.W.shape[0]), range(cells.W.shape[1])):
+                out.append((g, h, a, b, sp.coo_array((cells.W[a, b], at), shape=(sizes[g], sizes[h])).tocsr()))
+        return out
+
+    def _gram(self, X: list[Array]) -> list[Array]:
+        """Z'Z X by factor."""
+        out = [np.einsum("abm,bmr->amr", D, x, optimize=True) for D, x in zip(self.data.diagonal, X, strict=True)]
+        for g, h, a, b, matrix in self._cells:
+            out[g][a] += matrix @ X[h][b]
+            out[h][b] += matrix.T @ X[g][a]
+        return out
+
+    @property
+    def residual_square(self) -> float:
+        return self.basis.residual_square
+
+    @property
+    def levels_per_term(self) -> tuple[int, ...]:
+        return tuple(self.plan.sizes[g] for g in self.factor_of)
+
+    @cached_property
+    def unit_scales(self) -> tuple[Array, ...]:
+        scales = [np.sqrt(np.einsum("aam->a", D) / self.n) for D in self.data.diagonal]
+        return tuple(scales[g][place] for g, place in zip(self.factor_of, self._places, strict=True))
+
+    def effects(self, design: Design, G: tuple[Array, ...], beta: Array) -> Effects:
+        factorization = Factorization.of(self.data, self._by_factor(G))
+        assert factorization is not None, "the fit ended where the criterion is finite"
+        _, t, _ = factorization.solve([h.copy() for h in self.H])
+        return BlockedEffects(self.plan, self.basis, factorization, tuple(t), np.asarray(beta, dtype=float))

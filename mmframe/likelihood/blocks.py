@@ -1,0 +1,360 @@
+"""The plan of a blocked factorization: which levels are eliminated when, where fill arises, what stays dense.
+
+Levels of all grouping factors are the nodes of a graph; two are joined when some row has both. A *round* eliminates
+levels of one factor that are not joined to each other, so that all of them go at once: a whole factor while its own
+block is (block) diagonal, the largest first; then, while the rest stays sparse, independent sets of small degree
+(a parallel minimum-degree order; Liu 1985, ACM TOMS 11). Eliminating a level joins all its neighbours: the fill. What
+is left when that no longer pays is the *core*, one dense block. Everything here depends on the data's pattern alone.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from mmframe.covariance.domain import Array
+from mmframe.errors import EngineRefusedError
+from mmframe.likelihood.cells import Cells
+
+Ints = NDArray[np.intp]
+Index = NDArray[np.int32]
+
+SMALL = 200  # columns that go into the core without more ado: LAPACK beats any bookkeeping
+DENSE = 400  # columns up to which a rest with fill is not worth more rounds
+MAX_CORE = 15_000  # columns of the core beyond which its matrices (8 n² bytes each) do not fit
+MAX_PAIRS = 20_000_000  # pairs of neighbours that are listed; beyond, a round goes through dense products
+_FULL = 0.15  # density beyond which a rest is dense
+
+
+@frozen(eq=False)
+class Pairs:
+    """Pairs (a, b) of entries of one round with a common level: their product goes to entry `target`.
+
+    a, b: places among the entries of (g, h) and of (g, k).   where: "edge" for entries of (h, k), "diagonal" for the
+    blocks of h, "core" and "core diagonal" for places in the core.
+    """
+
+    h: int
+    k: int
+    where: str
+    a: Index
+    b: Index
+    target: Index
+
+
+@frozen(eq=False)
+class Round:
+    """Levels start .. stop of factor g, eliminated at once.
+
+    edges: for each neighbouring factor h the slice of the entries (g, h) that belong to them.   pairs: None where the
+    round goes through dense products.
+    """
+
+    g: int
+    start: int
+    stop: int
+    edges: dict[int, slice]
+    pairs: tuple[Pairs, ...] | None
+    count: int
+
+
+@frozen(eq=False)
+class Edges:
+    """Joined levels (rows of g, cols of h) in the plan's order, sorted; the row is eliminated before the column."""
+
+    rows: Ints
+    cols: Ints
+
+    def matrix(self, values: Array, shape: tuple[int, int]) -> sp.csr_array:
+        """The entries as a sparse matrix, one row a level of g."""
+        starts = np.searchsorted(self.rows, np.arange(shape[0] + 1))
+        return sp.csr_array((values, self.cols, starts), shape=shape)
+
+
+@frozen(eq=False)
+class Plan:
+    """sizes, widths: m_g levels and q_g columns of each factor.   order[g] (m_g,): the levels of g in the order of
+    elimination; those from `first_core[g]` on are in the core.   edges: by (g, h).   core_start[g]: the first column of
+    g in the core; core_size: the number of its columns."""
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    widths: tuple[int, ...]
+    order: tuple[Ints, ...]
+    first_core: tuple[int, ...]
+    edges: dict[tuple[int, int], Edges]
+    rounds: tuple[Round, ...]
+    core_start: tuple[int, ...]
+    core_size: int
+    fill: int = field(default=0)
+
+    @cached_property
+    def place(self) -> tuple[Ints, ...]:
+        """place[g] (m_g,): where each level of g stands in the order."""
+        return tuple(np.argsort(o) for o in self.order)
+
+    @cached_property
+    def touched(self) -> frozenset[tuple[int, int]]:
+        """The pairs of factors in whose entries fill arrives."""
+        lists = (pairs for r in self.rounds if r.pairs is not None for pairs in r.pairs)
+        return frozenset((p.h, p.k) for p in lists if p.where == "edge")
+
+    @property
+    def columns(self) -> int:
+        """Random effects in all."""
+        return sum(m * q for m, q in zip(self.sizes, self.widths, strict=True))
+
+    def core_columns(self, g: int) -> Ints:
+        """The columns of the core that belong to each core level of g: (q, levels)."""
+        levels = self.sizes[g] - self.first_core[g]
+        q = self.widths[g]
+        return self.core_start[g] + np.arange(levels) * q + np.arange(q)[:, None]
+
+    def core_slice(self, g: int) -> slice:
+        levels = self.sizes[g] - self.first_core[g]
+        return slice(self.core_start[g], self.core_start[g] + levels * self.widths[g])
+
+    def describe(self) -> str:
+        """The blocks in words, one line a factor, in the order of elimination."""
+        rows = [("factor", "levels", "columns", "block", "eliminated")]
+        firsts = {
+            g: next((r for r, x in enumerate(self.rounds) if x.g == g), len(self.rounds))
+            for g in range(len(self.sizes))
+        }
+        for g in sorted(firsts, key=lambda g: (firsts[g], -self.sizes[g])):
+            mine = [r for r in self.rounds if r.g == g]
+            q, m, kept = self.widths[g], self.sizes[g], self.sizes[g] - self.first_core[g]
+            if not mine:
+                kind, when = "dense", f"last, in the core of {self.core_size} columns"
+            elif len(mine) == 1 and not kept:
+                kind = "diagonal" if q == 1 else f"block-diagonal, {q} x {q}"
+                how = "by sparse products" if mine[0].pairs is not None else "by dense products"
+                when = f"in round {firsts[g] + 1} of {len(self.rounds)}, {how}"
+            else:
+                kind = "block-sparse"
+                when = f"in {len(mine)} rounds" + (f", {kept} levels in the core" if kept else "")
+            rows.append((self.names[g], f"{m:,}", f"{m * q:,}", kind, when))
+        widths = [max(len(r[c]) for r in rows) for c in range(5)]
+        lines = [
+            "  ".join(
+                x.rjust(w) if c in (1, 2) else x.ljust(w) for c, (x, w) in enumerate(zip(r, widths, strict=True))
+            ).rstrip()
+            for r in rows
+        ]
+        entries = sum(e.rows.size * self.widths[g] * self.widths[h] for (g, h), e in self.edges.items())
+        lines.append(
+            f"entries off the diagonal: {entries:,}, of them {self.fill:,} fill; dense core: {self.core_size} x {self.core_size}"
+        )
+        return "\n".join(lines)
+
+
+def make_plan(
+    names: tuple[str, ...], sizes: tuple[int, ...], widths: tuple[int, ...], cells: dict[tuple[int, int], Cells]
+) -> Plan:
+    """Decide the order from the pattern of the cells. Raises EngineRefusedError where the core would not fit."""
+    F = len(sizes)
+    offset = np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
+    factor = np.repeat(np.arange(F), sizes)
+    sets, joined, rest = _eliminate(factor, np.asarray(widths)[factor], offset, cells)
+    core_size = int(np.sum(np.asarray(widths)[factor[rest]]))
+    if core_size > MAX_CORE:
+        held = ", ".join(f"{names[g]}: {int(np.sum(factor[rest] == g)):,}" for g in range(F))
+        raise EngineRefusedError(
+            f"engine: blocked: after {len(sets)} rounds {core_size:,} columns are left that depend on each other"
+            f" ({held}) · allowed: up to {MAX_CORE:,} · drop a term, or a factor with fewer levels"
+        )
+    # Positions: eliminated nodes by round, then the core by factor.
+    sequence = np.concatenate([*sets, rest]).astype(np.intp)
+    position = np.empty(sequence.size, dtype=np.intp)
+    position[sequence] = np.arange(sequence.size)
+    order = tuple(sequence[factor[sequence] == g] - offset[g] for g in range(F))
+    first_core = tuple(int(sizes[g] - np.sum(factor[rest] == g)) for g in range(F))
+    within = np.empty(sequence.size, dtype=np.intp)  # the place of each node within its factor's order
+    for g in range(F):
+        within[offset[g] + order[g]] = np.arange(sizes[g])
+    core_widths = [(sizes[g] - first_core[g]) * widths[g] for g in range(F)]
+    core_start = tuple(int(x) for x in np.concatenate([[0], np.cumsum(core_widths)])[:-1])
+
+    u, v = (np.concatenate([j[s] for j in joined]) if joined else np.zeros(0, dtype=np.intp) for s in (0, 1))
+    key = position[u] * sequence.size + position[v]
+    by_key = np.argsort(key)
+    u, v, key = u[by_key], v[by_key], key[by_key]
+    edges: dict[tuple[int, int], Edges] = {}
+    keys: dict[tuple[int, int], Ints] = {}
+    both = factor[u] * F + factor[v]
+    for code in np.unique(both):
+        g, h = divmod(int(code), F)
+        mine = both == code
+        edges[g, h] = Edges(within[u[mine]], within[v[mine]])
+        keys[g, h] = key[mine]
+    given = sum(c.rows.size for c in cells.values()) - _inside_core(cells, within, first_core, offset)
+    column = np.zeros(sequence.size, dtype=np.intp)  # the first core column of each core node
+    for g in range(F):
+        levels = order[g][first_core[g] :]
+        column[offset[g] + levels] = core_start[g] + np.arange(levels.size) * widths[g]
+    in_core = np.zeros(sequence.size, dtype=bool)
+    in_core[rest] = True
+    lists = _Lists(F, offset, order, within, in_core, position, column, core_size, keys, sequence.size)
+    rounds, at = [], [0] * F
+    for nodes in sets:
+        g = int(factor[nodes[0]])
+        start, stop = at[g], at[g] + nodes.size
+        at[g] = stop
+        rounds.append(lists.round(g, start, stop, edges))
+    total = sum(e.rows.size for e in edges.values())
+    return Plan(
+        names, sizes, widths, order, first_core, edges, tuple(rounds), core_start, core_size, fill=max(0, total - given)
+    )
+
+
+def _inside_core(cells: dict[tuple[int, int], Cells], within: Ints, first_core: tuple[int, ...], offset: Ints) -> int:
+    """How many cells join two core nodes."""
+    total = 0
+    for (g, h), c in cells.items():
+        total += int(
+            np.sum((within[offset[g] + c.rows] >= first_core[g]) & (within[offset[h] + c.cols] >= first_core[h]))
+        )
+    return total
+
+
+def _eliminate(
+    factor: Ints, columns: Ints, offset: Ints, cells: dict[tuple[int, int], Cells]
+) -> tuple[list[Ints], list[tuple[Ints, Ints]], Ints]:
+    """The rounds as sets of nodes, the edges (node, later neighbour) of each, and the nodes of the core."""
+    n = factor.size
+    u = np.concatenate([np.zeros(0, dtype=np.intp), *(offset[g] + c.rows for (g, _), c in cells.items())])
+    v = np.concatenate([np.zeros(0, dtype=np.intp), *(offset[h] + c.cols for (_, h), c in cells.items())])
+    A = _pattern(np.concatenate([u, v]), np.concatenate([v, u]), n)
+    alive = np.arange(n)  # the node of each row of A
+    sets: list[Ints] = []
+    joined: list[tuple[Ints, Ints]] = []
+    while alive.size and int(np.sum(columns[alive])) > SMALL:
+        own = factor[alive]
+        chosen = _whole_factor(A, own, columns[alive])
+        if chosen is None:
+            left = int(np.sum(columns[alive]))
+            if left <= DENSE or A.nnz > _FULL * alive.size**2:
+                break
+            chosen = _independent_set(A)
+        for g in np.unique(own[chosen]):
+            nodes = chosen[own[chosen] == g]
+            B = A[nodes]
+            sets.append(alive[nodes])
+            joined.append((np.repeat(alive[nodes], np.diff(B.indptr)), alive[B.indices]))
+        keep = np.ones(alive.size, dtype=bool)
+        keep[chosen] = False
+        degree = np.diff(A.indptr)[chosen].astype(float)
+        heavy = bool(np.sum(degree * (degree + 1)) > 2 * MAX_PAIRS)
+        rest = alive[keep]
+        if heavy or int(np.sum(columns[rest])) <= SMALL:
+            alive = rest
+            break
+        B = A[chosen][:, keep]
+        inner = A[keep][:, keep]
+        # Where each eliminated node has at most one neighbour in each factor and few rows are left, fill is cheap to see.
+        filled = (B.T @ B).tocoo()
+        off = filled.row != filled.col
+        inner = inner.tocoo()
+        A = _pattern(
+            np.concatenate([inner.row, filled.row[off]]), np.concatenate([inner.col, filled.col[off]]), rest.size
+        )
+        alive = rest
+    return sets, joined, alive[np.argsort(factor[alive], kind="stable")]
+
+
+def _pattern(rows: Ints, cols: Ints, n: int) -> sp.csr_array:
+    made = sp.coo_array((np.ones(rows.size, dtype=np.int32), (rows, cols)), shape=(n, n)).tocsr()
+    made.sort_indices()
+    made.data[:] = 1
+    return made
+
+
+def _whole_factor(A: sp.csr_array, own: Ints, columns: Ints) -> Ints | None:
+    """The nodes of the largest factor none of whose nodes are joined to each other, or None."""
+    rows = np.repeat(own, np.diff(A.indptr))
+    tied = set(np.unique(rows[rows == own[A.indices]]).tolist())
+    free = [(int(np.sum(columns[own == g])), -int(g)) for g in np.unique(own) if int(g) not in tied]
+    if not free:
+        return None
+    return np.flatnonzero(own == -max(free)[1])
+
+
+def _independent_set(A: sp.csr_array) -> Ints:
+    """Nodes whose degree is smaller than that of all their neighbours (ties by a fixed shuffle), and not large."""
+    n = A.shape[0]
+    degree = np.diff(A.indptr)
+    rank = degree * n + np.random.default_rng(n).permutation(n)
+    least = np.full(n, np.iinfo(np.intp).max)
+    full = degree > 0
+    least[full] = np.minimum.reduceat(rank[A.indices], A.indptr[:-1][full])
+    return np.flatnonzero((rank < least) & (degree <= 1.5 * degree.min() + 4))
+
+
+@frozen(eq=False)
+class _Lists:
+    """What is needed to list the pairs of a round."""
+
+    F: int
+    offset: Ints
+    order: tuple[Ints, ...]
+    within: Ints
+    core: NDArray[np.bool_]
+    position: Ints
+    column: Ints
+    core_size: int
+    keys: dict[tuple[int, int], Ints]
+    n: int
+
+    def round(self, g: int, start: int, stop: int, edges: dict[tuple[int, int], Edges]) -> Round:
+        mine: dict[int, slice] = {}
+        owner, node, kind, entry = [], [], [], []
+        for h in range(self.F):
+            if (g, h) not in edges:
+                continue
+            lo, hi = np.searchsorted(edges[g, h].rows, [start, stop])
+            if lo == hi:
+                continue
+            mine[h] = slice(int(lo), int(hi))
+            owner.append(edges[g, h].rows[lo:hi])
+            node.append(self.offset[h] + self.order[h][edges[g, h].cols[lo:hi]])
+            kind.append(np.full(hi - lo, h))
+            entry.append(np.arange(hi - lo))
+        if not mine:
+            return Round(g, start, stop, mine, (), 0)
+        o, v = np.concatenate(owner), np.concatenate(node)
+        degree = np.bincount(o - start, minlength=stop - start).astype(float)
+        count = int(np.sum(degree * (degree + 1)) / 2)
+        if count > MAX_PAIRS:
+            return Round(g, start, stop, mine, None, count)
+        by_row = np.lexsort((self.position[v], o))
+        o, v = o[by_row], v[by_row]
+        factors, e = np.concatenate(kind)[by_row], np.concatenate(entry)[by_row]
+        last = np.searchsorted(o, o, side="right")
+        many = last - np.arange(o.size)
+        first = np.repeat(np.arange(o.size), many)
+        second = np.arange(count) - np.repeat(np.cumsum(many) - many, many) + first
+        return Round(g, start, stop, mine, tuple(self._sorted(first, second, v, factors, e)), count)
+
+    def _sorted(self, first: Ints, second: Ints, v: Ints, h: Ints, e: Ints) -> list[Pairs]:
+        """The pairs by their two factors and the kind of their target."""
+        place, column, position = self.within[v], self.column[v], self.position[v]
+        code = (h[first] * self.F + h[second]) * 4 + 2 * self.core[v][first] + (first == second)
+        out = []
+        for c in np.unique(code):
+            which = np.flatnonzero(code == c)
+            a, b = first[which], second[which]
+            pair, where = divmod(int(c), 4)
+            j, k = divmod(pair, self.F)
+            name = ("edge", "diagonal", "core", "core diagonal")[where]
+            if name == "edge":
+                target = np.searchsorted(self.keys[j, k], position[a] * self.n + position[b])
+            elif name == "diagonal":
+                target = place[a]
+            else:
+                target = column[a] * self.core_size + column[b]
+            out.append(Pairs(j, k, name, e[a].astype(np.int32), e[b].astype(np.int32), target.astype(np.int32)))
+        return out

@@ -1,0 +1,165 @@
+"""The core of a blocked factorization: what is left after the sparse rounds, as one dense block.
+
+With N = Z'V₀⁻¹Z and H = Z'V₀⁻¹Y over the core's columns (V₀: everything eliminated before) and Λ the block-diagonal root:
+
+    LL' = Λ'NΛ + I,  C = (LL')⁻¹,  T = (G⁻¹ + N)⁻¹ = ΛCΛ',  w = CΛ'H,  t = TH = Λw,  Z'V⁻¹Y = Λ⁻'w,
+    Z'V⁻¹Z = Λ⁻'(I − C)Λ⁻¹.
+
+Where a factor's Λ is singular, or nearly so, nothing is divided by it: its rows of N are kept, and
+Z'V⁻¹Y = H − Nt, Z'V⁻¹Z = N − R'R with R = L⁻¹Λ'N.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from attrs import frozen
+from scipy.linalg import block_diag, lapack, solve_triangular
+
+from mmframe.covariance.domain import Array
+from mmframe.likelihood.blocks import Plan
+
+# Below this square of (smallest singular value of Λ in units of the data), I − C loses more than 1e-9 of its digits.
+_DIVISIBLE = 1e-6
+
+
+@frozen(eq=False)
+class Core:
+    """plan; roots: Λ_g (q, q) of each factor; N (nc, nc) symmetric; L: lower factor; kept: rows of N by factor."""
+
+    plan: Plan
+    roots: tuple[Array, ...]
+    N: Array | None
+    blocks: tuple[Array, ...]  # diagonal blocks of N by factor, (levels, q, q)
+    L: Array
+    logdet: float
+
+    @classmethod
+    def of(cls, plan: Plan, N: Array, roots: tuple[Array, ...], *, keep: bool = False) -> Core | None:
+        """Factorize; N (nc, nc) holds the upper triangle and is used up. None where it is not positive definite."""
+        whole = keep or max(plan.widths) > 1
+        if whole:
+            N = symmetric(N)
+        blocks = tuple(_blocks(N, plan.core_columns(g)) for g in range(len(plan.sizes)))
+        singular = any(len(b) and not divisible(root, b) for b, root in zip(blocks, roots, strict=True))
+        if singular and not whole:
+            N = symmetric(N)
+        kept = N if keep or singular else None
+        scaled = _congruence(plan, N, roots)
+        scaled[np.diag_indices_from(scaled)] += 1.0
+        L, failed = lapack.dpotrf(scaled.T, lower=1, clean=0, overwrite_a=1)
+        if failed:
+            return None
+        return cls(plan, roots, kept, blocks, L, 2.0 * float(np.sum(np.log(L.diagonal()))))
+
+    def _by_roots(self, B: Array, *, transpose: bool) -> Array:
+        """Λ'B or ΛB by blocks of rows: (nc, r)."""
+        out = np.empty_like(B)
+        for g, root in enumerate(self.roots):
+            place, q = self.plan.core_slice(g), self.plan.widths[g]
+            if place.stop > place.start:
+                side = root.T if transpose else root
+                out[place] = (side @ B[place].reshape(-1, q, B.shape[1])).reshape(-1, B.shape[1])
+        return np.asarray(out)
+
+    def half(self, H: Array) -> Array:
+        """L⁻¹Λ'H (nc, r), whose Gram matrix is what the core takes out of Y'V₀⁻¹Y."""
+        return np.asarray(solve_triangular(self.L, self._by_roots(H, transpose=True), lower=True, check_finite=False))
+
+    def solve(self, H: Array, half: Array | None = None) -> tuple[Array, Array]:
+        """(t = TH, Z'V⁻¹Y), each (nc, r)."""
+        B = self.half(H) if half is None else half
+        w = solve_triangular(self.L, B, lower=True, trans="T", check_finite=False)
+        t = self._by_roots(w, transpose=False)
+        out = np.empty_like(H)
+        for g, root in enumerate(self.roots):
+            place, q = self.plan.core_slice(g), self.plan.widths[g]
+            if place.stop == place.start:
+                continue
+            if divisible(root, self.blocks[g]):
+                back = np.linalg.inv(root).T
+                out[place] = (back @ w[place].reshape(-1, q, H.shape[1])).reshape(-1, H.shape[1])
+            else:
+                assert self.N is not None
+                out[place] = H[place] - self.N[place] @ t
+        return t, out
+
+    @cached_property
+    def C(self) -> Array:
+        """(Λ'NΛ + I)⁻¹, (nc, nc) symmetric."""
+        if not self.plan.core_size:
+            return np.zeros((0, 0))
+        inverse, _ = lapack.dpotri(self.L, lower=1)
+        lower = np.tril(inverse)
+        lower += np.tril(inverse, -1).T
+        return np.asarray(lower)
+
+    @cached_property
+    def T(self) -> Array:
+        """(G⁻¹ + N)⁻¹ = ΛCΛ'."""
+        return _congruence(self.plan, self.C, tuple(r.T for r in self.roots))
+
+    def scores(self) -> tuple[Array, ...]:
+        """The diagonal blocks of Z'V⁻¹Z by factor, (levels, q, q)."""
+        out = []
+        for g, root in enumerate(self.roots):
+            at, q = self.plan.core_columns(g), self.plan.widths[g]
+            if not at.size:
+                out.append(np.zeros((0, q, q)))
+            elif divisible(root, self.blocks[g]):
+                back = np.linalg.inv(root)
+                out.append(back.T @ (np.eye(q) - _blocks(self.C, at)) @ back)
+            else:
+                assert self.N is not None
+                R = self.half(np.asfortranarray(self.N[:, self.plan.core_slice(g)])).reshape(self.plan.core_size, -1, q)
+                out.append(self.blocks[g] - np.einsum("nax,nay->axy", R, R))
+        return tuple(out)
+
+    def inner(self) -> Array:
+        """Z'V⁻¹Z over all columns of the core, (nc, nc). Needs `keep`."""
+        assert self.N is not None
+        R = self.half(self.N)
+        return np.asarray(self.N - R.T @ R)
+
+
+def symmetric(upper: Array) -> Array:
+    """The whole matrix from its upper triangle."""
+    out = np.triu(upper)
+    out += np.triu(upper, 1).T
+    return np.asarray(out)
+
+
+def divisible(root: Array, blocks: Array, least: float = _DIVISIBLE) -> bool:
+    """Whether (I − C) can be divided by Λ: its smallest singular value in units of the mean block of N is not tiny."""
+    size = np.sqrt(np.maximum(np.einsum("axx->x", blocks) / max(len(blocks), 1), 1e-300))
+    return bool(np.linalg.svd(size[:, None] * root, compute_uv=False)[-1] ** 2 > least)
+
+
+def _blocks(N: Array, at: Array) -> Array:
+    """Diagonal blocks (levels, q, q); at: (q, levels)."""
+    return np.ascontiguousarray(np.moveaxis(N[at[:, None, :], at[None, :, :]], -1, 0))
+
+
+def _congruence(plan: Plan, N: Array, roots: tuple[Array, ...]) -> Array:
+    """Λ'NΛ."""
+    if max(plan.widths) == 1:
+        scale = np.concatenate([np.full(plan.core_columns(g).size, float(r[0, 0])) for g, r in enumerate(roots)])
+        out = N * scale
+        out *= scale[:, None]
+        return np.asarray(out)
+    once = np.empty_like(N)
+    for step in (0, 1):
+        source = N if step == 0 else once.T
+        out = once if step == 0 else np.empty_like(N)
+        for g, root in enumerate(roots):
+            place, q = plan.core_slice(g), plan.widths[g]
+            if place.stop > place.start:
+                out[place] = np.matmul(root.T, source[place].reshape(-1, q, N.shape[1])).reshape(-1, N.shape[1])
+    return np.asarray(out)
+
+
+def block_diagonal(plan: Plan, matrices: tuple[Array, ...]) -> Array:
+    """One matrix (nc, nc) with each factor's (q, q) matrix repeated over its core levels."""
+    parts = [m for g, m in enumerate(matrices) for _ in range(plan.sizes[g] - plan.first_core[g])]
+    return np.asarray(block_diag(*parts)) if parts else np.zeros((0, 0))
