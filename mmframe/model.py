@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cached_property, lru_cache
-from threading import Lock
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from attrs import frozen
-from threadpoolctl import ThreadpoolController
 
 from mmframe.covariance import report
 from mmframe.covariance.hold import check_values, hold, put
@@ -22,6 +19,7 @@ from mmframe.design.assemble import assemble
 from mmframe.design.design import Design
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.likelihood.engine import Engine
+from mmframe.likelihood.threads import one_blas_thread
 from mmframe.optimize.pipeline import Found, Pipeline
 from mmframe.optimize.stage import OptimizerStage, TraceRow
 from mmframe.optimize.start import starting_point
@@ -31,33 +29,6 @@ from mmframe.results.progress import terminal_progress
 from mmframe.results.result import FitResult
 from mmframe.results.source import FittedSource
 from mmframe.spec.model import ModelSpec
-
-
-@lru_cache(maxsize=1)
-def _threads() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-_LOCK = Lock()
-_LIMITS: list[Any] = []  # one entry for each fit that runs now; the first sets the limit and the last lifts it
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Matrices here are small, and threads that wait for them on a busy machine cost more than they bring."""
-    libraries = [lib for lib in _threads().lib_controllers if lib.user_api == "blas"]
-    with _LOCK:
-        needed = bool(_LIMITS) or any(lib.num_threads != 1 for lib in libraries)
-        if needed:
-            _LIMITS.append(_LIMITS[0] if _LIMITS else _threads().limit(limits=1, user_api="blas"))
-    try:
-        yield
-    finally:
-        if needed:
-            with _LOCK:
-                limit = _LIMITS.pop()
-                if not _LIMITS:
-                    limit.restore_original_limits()
 
 
 @frozen(eq=False)

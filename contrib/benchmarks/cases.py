@@ -1,34 +1,13 @@
-"""Cases: a model and its data, made anew from fixed seeds."""
+"""All cases by name, and those with one grouping factor: real data, and data made anew from fixed seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-
-
-@dataclass(frozen=True)
-class Case:
-    """`fixed + (basis | group)` fitted to `data`. The parts are kept apart because some systems take them apart."""
-
-    name: str
-    about: str
-    data: pd.DataFrame
-    fixed: str
-    basis: str
-    group: str
-    reml: bool = True
-
-    @property
-    def formula(self) -> str:
-        """The model in lme4's language."""
-        return f"{self.fixed} + ({self.basis} | {self.group})"
-
-    @property
-    def groups(self) -> int:
-        return int(self.data[self.group].nunique())
+from case import Case, Term
+from crossed import crossed_million, crossed_slopes, insteval, insteval_ml, nested_large, pastes, penicillin
 
 
 def _random_slopes(x: np.ndarray, group: np.ndarray, seed: int) -> pd.DataFrame:
@@ -51,14 +30,14 @@ def sleepstudy() -> Case:
     from mmframe import datasets
 
     about = "180 rows, 18 subjects on ten days each; overhead counts more than arithmetic"
-    return Case("sleepstudy", about, datasets.load("sleepstudy"), "Reaction ~ Days", "Days", "Subject")
+    return Case("sleepstudy", about, datasets.load("sleepstudy"), "Reaction ~ Days", (Term("Days", "Subject"),))
 
 
 def dietox() -> Case:
     from mmframe import datasets
 
     about = "861 rows, 72 pigs, a factor with three levels among the fixed effects"
-    return Case("dietox", about, datasets.load("dietox"), "Weight ~ Time + Cu", "Time", "Pig")
+    return Case("dietox", about, datasets.load("dietox"), "Weight ~ Time + Cu", (Term("Time", "Pig"),))
 
 
 def oneway_small() -> Case:
@@ -66,41 +45,41 @@ def oneway_small() -> Case:
     rng = np.random.default_rng(6)
     group = np.repeat(np.arange(6), 5)
     y = 10.0 + 2.0 * rng.standard_normal(6)[group] + rng.standard_normal(30)
-    return Case("oneway_small", about, pd.DataFrame({"y": y, "g": group}), "y ~ 1", "1", "g")
+    return Case("oneway_small", about, pd.DataFrame({"y": y, "g": group}), "y ~ 1", (Term("1", "g"),))
 
 
 def medium() -> Case:
     about = "10,000 rows, 1,000 groups of 10 rows, random intercept and slope, a continuous covariate"
-    return Case("medium", about, _continuous(1_000, 10, 3), "y ~ x", "x", "g")
+    return Case("medium", about, _continuous(1_000, 10, 3), "y ~ x", (Term("x", "g"),))
 
 
 def few_groups() -> Case:
     about = "1,000,000 rows in 100 groups: the passes over the rows are all there is"
-    return Case("few_groups", about, _continuous(100, 10_000, 5), "y ~ x", "x", "g")
+    return Case("few_groups", about, _continuous(100, 10_000, 5), "y ~ x", (Term("x", "g"),))
 
 
 def million() -> Case:
     about = "1,000,000 rows, 100,000 groups of 10 rows, random intercept and slope; every Z'Z differs"
-    return Case("million", about, _continuous(100_000, 10, 1), "y ~ x", "x", "g")
+    return Case("million", about, _continuous(100_000, 10, 1), "y ~ x", (Term("x", "g"),))
 
 
 def million_intercept() -> Case:
     about = "the rows of `million` with a random intercept only; every Z'Z is the same"
-    return Case("million_intercept", about, _continuous(100_000, 10, 1), "y ~ x", "1", "g")
+    return Case("million_intercept", about, _continuous(100_000, 10, 1), "y ~ x", (Term("1", "g"),))
 
 
 def pooled() -> Case:
     about = "1,000,000 rows, 100,000 groups with the same ten values of x, 0 to 9; every Z'Z is the same"
     x = np.tile(np.arange(10.0), 100_000)
     data = _random_slopes(x, np.repeat(np.arange(100_000), 10), 2)
-    return Case("pooled", about, data, "y ~ x", "x", "g")
+    return Case("pooled", about, data, "y ~ x", (Term("x", "g"),))
 
 
 def unsorted() -> Case:
     about = "the rows of `million` in random order"
     data = _continuous(100_000, 10, 1)
     order = np.random.default_rng(4).permutation(len(data))
-    return Case("unsorted", about, data.iloc[order].reset_index(drop=True), "y ~ x", "x", "g")
+    return Case("unsorted", about, data.iloc[order].reset_index(drop=True), "y ~ x", (Term("x", "g"),))
 
 
 CASES: dict[str, Callable[[], Case]] = {
@@ -115,5 +94,12 @@ CASES: dict[str, Callable[[], Case]] = {
         million_intercept,
         pooled,
         unsorted,
+        penicillin,
+        pastes,
+        insteval,
+        insteval_ml,
+        crossed_million,
+        nested_large,
+        crossed_slopes,
     )
 }

@@ -1,6 +1,7 @@
 """Peak memory: one process for each system, which loads the data, fits once, and tells its peak.
 
-As a script: `python memory.py CASE_FILE [SYSTEM]`; without a system the peak of the data alone.
+As a script: `python memory.py CASE_FILE [SYSTEM]`; without a system the peak of the data alone. The number of threads
+comes with the environment.
 """
 
 from __future__ import annotations
@@ -10,12 +11,10 @@ import resource
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from measure import Outcome
-from threads import use_one_thread
+from measure import Outcome, quiet
 
 
 def own_peak() -> int:
@@ -59,11 +58,10 @@ def main() -> None:
         case = pickle.load(file)
     peak = None
     if len(sys.argv) > 2:
-        warnings.simplefilter("ignore")
-        peak = ADAPTERS[sys.argv[2]].run(case).peak
+        with quiet():
+            peak = ADAPTERS[sys.argv[2]].run(case).peak
     print(own_peak() if peak is None else peak)
 
 
 if __name__ == "__main__":
-    use_one_thread()
     main()

@@ -1,6 +1,6 @@
 """Where the time of a fit goes: each layer called by itself, in the order of `mmframe.fit`.
 
-`python contrib/benchmarks/profile_fit.py CASE --repeats 20 --functions 25`
+`python contrib/benchmarks/profile_fit.py CASE --repeats 20 --functions 25 --threads 1`
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from threads import use_one_thread
+from threads import option, use_threads
 
 if TYPE_CHECKING:
-    from cases import Case
+    from case import Case
 
 TOTAL = "mmframe.fit"
 
@@ -40,6 +40,7 @@ def phases(case: Case, clock: Clock) -> str:
     from mmframe import builder, resolution
     from mmframe import model as model_layer
     from mmframe.design.assemble import assemble
+    from mmframe.likelihood.threads import one_blas_thread
     from mmframe.optimize.pipeline import Pipeline
     from mmframe.optimize.start import starting_point
     from mmframe.registry.registry import default_registry
@@ -59,9 +60,9 @@ def phases(case: Case, clock: Clock) -> str:
     with clock.phase("covariance"):
         covariance = model_layer.bind_covariance(spec, design, resolved)
         model = model_layer.Model(spec, design, engine, covariance, resolved.stages, registry)
-    with clock.phase("start"):
+    with one_blas_thread(), clock.phase("start"):
         start = starting_point(engine, covariance, reml=spec.reml)
-    with clock.phase("stages"):
+    with one_blas_thread(), clock.phase("stages"):
         found = Pipeline(resolved.stages).run(engine, covariance, spec.reml, start)
     with clock.phase("result"):
         _ = model.result(found).loglike
@@ -82,7 +83,7 @@ def main() -> None:
 
     import mmframe
 
-    parser = argparse.ArgumentParser(description="Time the phases of an mmframe fit.")
+    parser = argparse.ArgumentParser(description="Time the phases of an mmframe fit.", parents=[option()])
     parser.add_argument("case", choices=list(CASES), metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument(
@@ -108,5 +109,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    use_one_thread()
+    use_threads()
     main()

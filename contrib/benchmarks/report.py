@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from measure import Outcome, Series
+from threads import threads
 
 
 def machine() -> dict[str, Any]:
@@ -22,6 +23,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": model or platform.machine(),
         "cores": os.cpu_count(),
+        "threads": threads(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
@@ -29,7 +31,8 @@ def machine() -> dict[str, Any]:
 
 def machine_line() -> str:
     m = machine()
-    return f"{m['cpu']}, {m['cores']} cores, one thread used; Python {m['python']}, {m['platform']}"
+    used = f"{m['threads']} thread{'s' * (m['threads'] > 1)} used"
+    return f"{m['cpu']}, {m['cores']} cores, {used}; Python {m['python']}, {m['platform']}"
 
 
 def time_text(seconds: float) -> str:
@@ -44,6 +47,7 @@ def _row(series: Series, reference: Series | None, memory: bool) -> list[str]:
     seconds = series.seconds
     cells = [
         f"{series.system} {series.version}",
+        str(len(seconds)),
         *(time_text(x) for x in (statistics.median(seconds), min(seconds), max(seconds))),
         "-" if reference is None else f"{series.ratio_to(reference):.2f}",
         f"{series.loglike:.6f}",
@@ -54,15 +58,25 @@ def _row(series: Series, reference: Series | None, memory: bool) -> list[str]:
 
 def _table(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
     memory = outcome.baseline is not None
-    head = ["system", "median", "min", "max", "ratio", "log-likelihood", "difference", *(["peak"] if memory else [])]
+    head = [
+        "system",
+        "fits",
+        "median",
+        "min",
+        "max",
+        "ratio",
+        "log-likelihood",
+        "difference",
+        *(["peak"] if memory else []),
+    ]
     return head, [_row(series, outcome.reference, memory) for series in outcome.series]
 
 
 def _title(outcome: Outcome) -> str:
     case = outcome.case
-    repeats = max((len(s.fits) for s in outcome.series), default=0)
     criterion = "REML" if case.reml else "ML"
-    return f"{case.formula}, {criterion}, {len(case.data):,} rows, {case.groups:,} groups, timed fits: {repeats}"
+    groups = " + ".join(f"{count:,}" for count in case.levels)
+    return f"{case.formula}, {criterion}, {len(case.data):,} rows, {groups} groups"
 
 
 def _footnote(outcome: Outcome) -> str:
@@ -105,6 +119,7 @@ def as_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             "max": max(series.seconds),
             "ratio": None if reference is None else series.ratio_to(reference),
             "loglike": series.loglike,
+            "reported_loglike": series.reported,
             "difference": None if reference is None else series.loglike - reference.loglike,
             "peak_bytes": series.peak,
         }
@@ -117,7 +132,7 @@ def as_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
                 "formula": outcome.case.formula,
                 "reml": outcome.case.reml,
                 "rows": len(outcome.case.data),
-                "groups": outcome.case.groups,
+                "groups": outcome.case.levels,
                 "data_peak_bytes": outcome.baseline,
                 "systems": [one(series, outcome.reference) for series in outcome.series],
             }

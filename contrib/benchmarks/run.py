@@ -7,13 +7,20 @@ import json
 import sys
 from pathlib import Path
 
-from threads import use_one_thread
+from threads import option, use_threads
 
 
 def _arguments(cases: list[str], systems: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Time mmframe and other systems side by side, on one thread.")
+    parser = argparse.ArgumentParser(description="Time mmframe and other systems side by side.", parents=[option()])
     parser.add_argument("case", nargs="+", choices=[*cases, "all"], metavar="CASE", help=f"all, {', '.join(cases)}")
     parser.add_argument("--repeats", type=int, default=5, help="timed fits of each system, after a warm-up (default 5)")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="fit a system no more once its fits of a case have taken this long (default 60)",
+    )
     parser.add_argument("--systems", default=",".join(systems), help="names with commas between (default: %(default)s)")
     parser.add_argument("--ignore-limits", action="store_true", help="also run systems on cases that take them minutes")
     parser.add_argument(
@@ -56,11 +63,12 @@ def main() -> None:
         case = CASES[name]()
         able = []
         for adapter in adapters:
-            if given.ignore_limits or adapter.row_limit is None or len(case.data) <= adapter.row_limit:
-                able.append(adapter)
+            reason = adapter.unable(case) or ("" if given.ignore_limits else adapter.too_large(case))
+            if reason:
+                _tell(f"{name}: {adapter.name} skipped, {reason}")
             else:
-                _tell(f"{name}: {adapter.name} skipped, it takes up to {adapter.row_limit:,} rows here")
-        outcome = measure(case, able, given.repeats, _tell)
+                able.append(adapter)
+        outcome = measure(case, able, given.repeats, given.budget, _tell)
         if given.memory:
             add_memory(outcome, _tell)
         print("", (markdown if given.markdown else text)(outcome), sep="\n", flush=True)
@@ -70,5 +78,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    use_one_thread()
+    use_threads()
     main()

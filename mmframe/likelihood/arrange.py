@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+import scipy.sparse as sp
 from attrs import frozen
 
 from mmframe.covariance.domain import Array
-from mmframe.likelihood.blocks import Plan
-from mmframe.likelihood.cells import Cells
+from mmframe.likelihood.blocks import Plan, Round, pairs_of
+from mmframe.likelihood.cells import Cells, Ints
+
+_CHUNK = 1 << 20
+
+
+@frozen(eq=False)
+class Constant:
+    """The products w_ij w_ik of a round's pairs by level i: `pairs` (places of the core, levels), of j before k and of
+    j with itself; `squares` (columns of the core, levels), those of j with itself."""
+
+    pairs: sp.csc_array
+    squares: sp.csc_array
 
 
 @frozen(eq=False)
 class Arranged:
-    """Z'Z in the plan's order: entries (q_g, q_h, edges) by (g, h); diagonal (q, q, m) by factor; core (nc, nc)."""
+    """Z'Z in the plan's order: entries (q_g, q_h, edges) by (g, h); diagonal (q, q, m) by factor; core (nc, nc).
+
+    constant: the products of each round of that kind: Σ N_ji M_i N_ik is then a sparse matrix times the M_i.
+    """
 
     plan: Plan
     entries: dict[tuple[int, int], Array]
     diagonal: tuple[Array, ...]
     core: Array
+    constant: tuple[Constant | None, ...]
 
 
 def arrange(plan: Plan, cells: dict[tuple[int, int], Cells], diagonal: tuple[Array, ...]) -> Arranged:
@@ -49,4 +67,40 @@ def arrange(plan: Plan, cells: dict[tuple[int, int], Cells], diagonal: tuple[Arr
             found = (keys[x, y][place] == wanted) & ~done
             entries[x, y][:, :, place[found]] = W[:, :, found]
             done = done | found
-    return Arranged(plan, entries, ordered, core)
+    return Arranged(plan, entries, ordered, core, tuple(_constant(plan, r, entries) for r in plan.rounds))
+
+
+def _constant(plan: Plan, rnd: Round, entries: dict[tuple[int, int], Array]) -> Constant | None:
+    if rnd.kind != "constant":
+        return None
+    owner, column, w = [], [], []
+    for h, place in rnd.edges.items():
+        edges = plan.edges[rnd.g, h]
+        owner.append(edges.rows[place] - rnd.start)
+        column.append(plan.core_start[h] + edges.cols[place] - plan.first_core[h])
+        w.append(entries[rnd.g, h][0, 0, place])
+    o, c, values = np.concatenate(owner), np.concatenate(column), np.concatenate(w)
+    order = np.lexsort((c, o))
+    o, c, values = o[order], c[order], values[order]
+    n = rnd.stop - rnd.start
+    starts = np.searchsorted(o, np.arange(n + 1))
+    many = np.diff(starts)
+    sizes = np.concatenate([[0], np.cumsum(many * (many + 1) // 2)])
+    products, targets = np.empty(rnd.count), np.empty(rnd.count, dtype=np.int32)
+    for lo, hi in _chunks(sizes):  # a few levels at a time, so that temporaries stay small
+        part = slice(starts[lo], starts[hi])
+        first, second = pairs_of(o[part])
+        into = slice(sizes[lo], sizes[hi])
+        np.multiply(values[part][first], values[part][second], out=products[into])
+        targets[into] = c[part][first] * plan.core_size + c[part][second]
+    pairs = sp.csc_array((products, targets, sizes), shape=(plan.core_size**2, n))
+    return Constant(pairs, sp.csc_array((values**2, c, starts), shape=(plan.core_size, n)))
+
+
+def _chunks(sizes: Ints) -> Iterator[tuple[int, int]]:
+    """Ranges of levels with about _CHUNK pairs each."""
+    lo = 0
+    while lo < sizes.size - 1:
+        hi = max(lo + 1, int(np.searchsorted(sizes, sizes[lo] + _CHUNK, side="right")) - 1)
+        yield lo, hi
+        lo = hi

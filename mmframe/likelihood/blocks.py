@@ -26,7 +26,10 @@ Index = NDArray[np.int32]
 SMALL = 200  # columns that go into the core without more ado: LAPACK beats any bookkeeping
 DENSE = 400  # columns up to which a rest with fill is not worth more rounds
 MAX_CORE = 15_000  # columns of the core beyond which its matrices (8 n² bytes each) do not fit
-MAX_PAIRS = 20_000_000  # pairs of neighbours that are listed; beyond, a round goes through dense products
+MAX_PAIRS = 10_000_000  # pairs of neighbours that a round lists
+MAX_PRODUCTS = (
+    40_000_000  # products of pairs that a round of one-column bases holds; levels beyond go by dense products
+)
 _FULL = 0.15  # density beyond which a rest is dense
 
 
@@ -50,15 +53,19 @@ class Pairs:
 class Round:
     """Levels start .. stop of factor g, eliminated at once.
 
-    edges: for each neighbouring factor h the slice of the entries (g, h) that belong to them.   pairs: None where the
-    round goes through dense products.
+    edges: for each neighbouring factor h the slice of the entries (g, h) that belong to them.   pairs: the pairs of
+    neighbours where kind is "listed".   count: how many there are.
+
+    kind: "listed"; "constant" where all neighbours are in the core, all bases have one column and no fill arrives, so
+    that the products of pairs are the same at every G; "dense" for levels with many neighbours.
     """
 
     g: int
     start: int
     stop: int
     edges: dict[int, slice]
-    pairs: tuple[Pairs, ...] | None
+    kind: str
+    pairs: tuple[Pairs, ...]
     count: int
 
 
@@ -100,7 +107,7 @@ class Plan:
     @cached_property
     def touched(self) -> frozenset[tuple[int, int]]:
         """The pairs of factors in whose entries fill arrives."""
-        lists = (pairs for r in self.rounds if r.pairs is not None for pairs in r.pairs)
+        lists = (pairs for r in self.rounds for pairs in r.pairs)
         return frozenset((p.h, p.k) for p in lists if p.where == "edge")
 
     @property
@@ -130,10 +137,11 @@ class Plan:
             q, m, kept = self.widths[g], self.sizes[g], self.sizes[g] - self.first_core[g]
             if not mine:
                 kind, when = "dense", f"last, in the core of {self.core_size} columns"
-            elif len(mine) == 1 and not kept:
+            elif not kept and all(g not in r.edges for r in mine) and (g, g) not in self.edges:
                 kind = "diagonal" if q == 1 else f"block-diagonal, {q} x {q}"
-                how = "by sparse products" if mine[0].pairs is not None else "by dense products"
-                when = f"in round {firsts[g] + 1} of {len(self.rounds)}, {how}"
+                heavy = sum(r.stop - r.start for r in mine if r.kind == "dense")
+                how = f", {heavy:,} levels by dense products" if heavy else ""
+                when = f"in round {firsts[g] + 1} of {len(self.rounds)}{how}"
             else:
                 kind = "block-sparse"
                 when = f"in {len(mine)} rounds" + (f", {kept} levels in the core" if kept else "")
@@ -159,7 +167,7 @@ def make_plan(
     F = len(sizes)
     offset = np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
     factor = np.repeat(np.arange(F), sizes)
-    sets, joined, rest = _eliminate(factor, np.asarray(widths)[factor], offset, cells)
+    sets, dense, joined, rest = _eliminate(factor, np.asarray(widths)[factor], offset, cells)
     core_size = int(np.sum(np.asarray(widths)[factor[rest]]))
     if core_size > MAX_CORE:
         held = ", ".join(f"{names[g]}: {int(np.sum(factor[rest] == g)):,}" for g in range(F))
@@ -198,13 +206,13 @@ def make_plan(
         column[offset[g] + levels] = core_start[g] + np.arange(levels.size) * widths[g]
     in_core = np.zeros(sequence.size, dtype=bool)
     in_core[rest] = True
-    lists = _Lists(F, offset, order, within, in_core, position, column, core_size, keys, sequence.size)
+    lists = _Lists(F, widths, offset, order, within, in_core, position, column, core_size, keys, sequence.size)
     rounds, at = [], [0] * F
-    for nodes in sets:
+    for nodes, by_products in zip(sets, dense, strict=True):
         g = int(factor[nodes[0]])
         start, stop = at[g], at[g] + nodes.size
         at[g] = stop
-        rounds.append(lists.round(g, start, stop, edges))
+        rounds.append(lists.round(g, start, stop, edges, by_products))
     total = sum(e.rows.size for e in edges.values())
     return Plan(
         names, sizes, widths, order, first_core, edges, tuple(rounds), core_start, core_size, fill=max(0, total - given)
@@ -223,14 +231,16 @@ def _inside_core(cells: dict[tuple[int, int], Cells], within: Ints, first_core: 
 
 def _eliminate(
     factor: Ints, columns: Ints, offset: Ints, cells: dict[tuple[int, int], Cells]
-) -> tuple[list[Ints], list[tuple[Ints, Ints]], Ints]:
-    """The rounds as sets of nodes, the edges (node, later neighbour) of each, and the nodes of the core."""
+) -> tuple[list[Ints], list[bool], list[tuple[Ints, Ints]], Ints]:
+    """The rounds as sets of nodes, whether each goes through dense products, the edges (node, later neighbour) of each,
+    and the nodes of the core."""
     n = factor.size
     u = np.concatenate([np.zeros(0, dtype=np.intp), *(offset[g] + c.rows for (g, _), c in cells.items())])
     v = np.concatenate([np.zeros(0, dtype=np.intp), *(offset[h] + c.cols for (_, h), c in cells.items())])
     A = _pattern(np.concatenate([u, v]), np.concatenate([v, u]), n)
     alive = np.arange(n)  # the node of each row of A
     sets: list[Ints] = []
+    dense: list[bool] = []
     joined: list[tuple[Ints, Ints]] = []
     while alive.size and int(np.sum(columns[alive])) > SMALL:
         own = factor[alive]
@@ -240,22 +250,30 @@ def _eliminate(
             if left <= DENSE or A.nnz > _FULL * alive.size**2:
                 break
             chosen = _independent_set(A)
-        for g in np.unique(own[chosen]):
-            nodes = chosen[own[chosen] == g]
-            B = A[nodes]
-            sets.append(alive[nodes])
-            joined.append((np.repeat(alive[nodes], np.diff(B.indptr)), alive[B.indices]))
+        degree = np.diff(A.indptr)[chosen].astype(float)
+        heavy = float(degree @ (degree + 1)) > 2 * MAX_PAIRS
+        parts = [(chosen[own[chosen] == g], False) for g in np.unique(own[chosen])]
+        if heavy:  # the levels with many neighbours go through dense products, and all that is left is the core
+            limit = MAX_PRODUCTS if np.all(columns[alive] == 1) else MAX_PAIRS
+            by_degree = np.argsort(degree, kind="stable")
+            listed = np.zeros(chosen.size, dtype=bool)
+            listed[by_degree[np.cumsum(degree[by_degree] * (degree[by_degree] + 1)) <= 2 * limit]] = True
+            parts = [(p[listed[np.searchsorted(chosen, p)]], False) for p, _ in parts]
+            parts += [(chosen[~listed & (own[chosen] == g)], True) for g in np.unique(own[chosen])]
+        for nodes, by_products in parts:
+            if nodes.size:
+                B = A[nodes]
+                sets.append(alive[nodes])
+                dense.append(by_products)
+                joined.append((np.repeat(alive[nodes], np.diff(B.indptr)), alive[B.indices]))
         keep = np.ones(alive.size, dtype=bool)
         keep[chosen] = False
-        degree = np.diff(A.indptr)[chosen].astype(float)
-        heavy = bool(np.sum(degree * (degree + 1)) > 2 * MAX_PAIRS)
         rest = alive[keep]
         if heavy or int(np.sum(columns[rest])) <= SMALL:
             alive = rest
             break
         B = A[chosen][:, keep]
         inner = A[keep][:, keep]
-        # Where each eliminated node has at most one neighbour in each factor and few rows are left, fill is cheap to see.
         filled = (B.T @ B).tocoo()
         off = filled.row != filled.col
         inner = inner.tocoo()
@@ -263,7 +281,7 @@ def _eliminate(
             np.concatenate([inner.row, filled.row[off]]), np.concatenate([inner.col, filled.col[off]]), rest.size
         )
         alive = rest
-    return sets, joined, alive[np.argsort(factor[alive], kind="stable")]
+    return sets, dense, joined, alive[np.argsort(factor[alive], kind="stable")]
 
 
 def _pattern(rows: Ints, cols: Ints, n: int) -> sp.csr_array:
@@ -294,11 +312,20 @@ def _independent_set(A: sp.csr_array) -> Ints:
     return np.flatnonzero((rank < least) & (degree <= 1.5 * degree.min() + 4))
 
 
+def pairs_of(owner: Ints) -> tuple[Ints, Ints]:
+    """All pairs (a, b), a ≤ b, of places that belong to the same owner; owner is sorted."""
+    last = np.searchsorted(owner, owner, side="right")
+    many = last - np.arange(owner.size)
+    first = np.repeat(np.arange(owner.size), many)
+    return first, np.arange(first.size) - np.repeat(np.cumsum(many) - many, many) + first
+
+
 @frozen(eq=False)
 class _Lists:
     """What is needed to list the pairs of a round."""
 
     F: int
+    widths: tuple[int, ...]
     offset: Ints
     order: tuple[Ints, ...]
     within: Ints
@@ -308,8 +335,9 @@ class _Lists:
     core_size: int
     keys: dict[tuple[int, int], Ints]
     n: int
+    touched: set[tuple[int, int]] = field(factory=set)  # the pairs of factors in whose entries fill has arrived
 
-    def round(self, g: int, start: int, stop: int, edges: dict[tuple[int, int], Edges]) -> Round:
+    def round(self, g: int, start: int, stop: int, edges: dict[tuple[int, int], Edges], dense: bool) -> Round:
         mine: dict[int, slice] = {}
         owner, node, kind, entry = [], [], [], []
         for h in range(self.F):
@@ -324,27 +352,26 @@ class _Lists:
             kind.append(np.full(hi - lo, h))
             entry.append(np.arange(hi - lo))
         if not mine:
-            return Round(g, start, stop, mine, (), 0)
+            return Round(g, start, stop, mine, "listed", (), 0)
         o, v = np.concatenate(owner), np.concatenate(node)
         degree = np.bincount(o - start, minlength=stop - start).astype(float)
         count = int(np.sum(degree * (degree + 1)) / 2)
-        if count > MAX_PAIRS:
-            return Round(g, start, stop, mine, None, count)
+        one = self.widths[g] == 1 and all(self.widths[h] == 1 for h in mine)
+        if dense or (one and bool(np.all(self.core[v])) and not any((g, h) in self.touched for h in mine)):
+            return Round(g, start, stop, mine, "dense" if dense else "constant", (), count)
         by_row = np.lexsort((self.position[v], o))
         o, v = o[by_row], v[by_row]
         factors, e = np.concatenate(kind)[by_row], np.concatenate(entry)[by_row]
-        last = np.searchsorted(o, o, side="right")
-        many = last - np.arange(o.size)
-        first = np.repeat(np.arange(o.size), many)
-        second = np.arange(count) - np.repeat(np.cumsum(many) - many, many) + first
-        return Round(g, start, stop, mine, tuple(self._sorted(first, second, v, factors, e)), count)
+        pairs = self._sorted(*pairs_of(o), v, factors, e)
+        self.touched.update((p.h, p.k) for p in pairs if p.where == "edge")
+        return Round(g, start, stop, mine, "listed", tuple(pairs), count)
 
     def _sorted(self, first: Ints, second: Ints, v: Ints, h: Ints, e: Ints) -> list[Pairs]:
         """The pairs by their two factors and the kind of their target."""
         place, column, position = self.within[v], self.column[v], self.position[v]
         code = (h[first] * self.F + h[second]) * 4 + 2 * self.core[v][first] + (first == second)
         out = []
-        for c in np.unique(code):
+        for c in np.flatnonzero(np.bincount(code)):
             which = np.flatnonzero(code == c)
             a, b = first[which], second[which]
             pair, where = divmod(int(c), 4)

@@ -19,6 +19,7 @@ from scipy.linalg import block_diag, lapack, solve_triangular
 
 from mmframe.covariance.domain import Array
 from mmframe.likelihood.blocks import Plan
+from mmframe.likelihood.threads import wide_blas
 
 # Below this square of (smallest singular value of Λ in units of the data), I − C loses more than 1e-9 of its digits.
 _DIVISIBLE = 1e-6
@@ -48,7 +49,8 @@ class Core:
         kept = N if keep or singular else None
         scaled = _congruence(plan, N, roots)
         scaled[np.diag_indices_from(scaled)] += 1.0
-        L, failed = lapack.dpotrf(scaled.T, lower=1, clean=0, overwrite_a=1)
+        with wide_blas(plan.core_size):
+            L, failed = lapack.dpotrf(scaled.T, lower=1, clean=0, overwrite_a=1)
         if failed:
             return None
         return cls(plan, roots, kept, blocks, L, 2.0 * float(np.sum(np.log(L.diagonal()))))
@@ -87,18 +89,22 @@ class Core:
 
     @cached_property
     def C(self) -> Array:
-        """(Λ'NΛ + I)⁻¹, (nc, nc) symmetric."""
+        """(Λ'NΛ + I)⁻¹, (nc, nc); upper triangle, and whole diagonal blocks."""
         if not self.plan.core_size:
             return np.zeros((0, 0))
-        inverse, _ = lapack.dpotri(self.L, lower=1)
-        lower = np.tril(inverse)
-        lower += np.tril(inverse, -1).T
-        return np.asarray(lower)
+        with wide_blas(self.plan.core_size):
+            inverse, _ = lapack.dpotri(self.L, lower=1)
+        return np.asarray(inverse.T if max(self.plan.widths) == 1 else symmetric(inverse.T))
 
     @cached_property
     def T(self) -> Array:
-        """(G⁻¹ + N)⁻¹ = ΛCΛ'."""
+        """(G⁻¹ + N)⁻¹ = ΛCΛ', like C."""
         return _congruence(self.plan, self.C, tuple(r.T for r in self.roots))
+
+    @cached_property
+    def whole_T(self) -> Array:
+        """T with both triangles."""
+        return symmetric(self.T) if max(self.plan.widths) == 1 else self.T
 
     def scores(self) -> tuple[Array, ...]:
         """The diagonal blocks of Z'V⁻¹Z by factor, (levels, q, q)."""

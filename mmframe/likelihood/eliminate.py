@@ -24,9 +24,10 @@ from attrs import frozen
 
 from mmframe.covariance.domain import Array
 from mmframe.likelihood import stack
-from mmframe.likelihood.arrange import Arranged
+from mmframe.likelihood.arrange import Arranged, Constant
 from mmframe.likelihood.blocks import Plan, Round
 from mmframe.likelihood.products import dense_products, dense_quadratics
+from mmframe.likelihood.threads import wide_blas
 
 _CHUNK = 1 << 19  # pairs at a time, so that temporaries stay in the cache
 
@@ -39,6 +40,7 @@ class Step:
     """
 
     round: Round
+    constant: Constant | None
     D: Array
     M: Array
     K: Array | None
@@ -127,8 +129,13 @@ class Eliminated:
         plan, rnd = self.plan, step.round
         q, n = plan.widths[rnd.g], rnd.stop - rnd.start
         dtype = T.dtype if not step.N else np.result_type(T, *step.N.values())
-        if rnd.pairs is None:
-            return dense_quadratics(plan, step, T)
+        if rnd.kind == "dense":
+            with wide_blas(plan.core_size):
+                return dense_quadratics(plan, step, T)
+        if step.constant is not None:
+            # each pair counts twice, those of a neighbour with itself once
+            pairs, squares = step.constant.pairs, step.constant.squares
+            return np.asarray(2.0 * (pairs.T @ T.reshape(-1)) - squares.T @ T.diagonal())[None, None]
         R = {h: np.zeros(N.shape, dtype) for h, N in step.N.items()}
         for pairs in rnd.pairs:
             for lo in range(0, pairs.a.size, _CHUNK):
@@ -170,15 +177,19 @@ def eliminate(
     N = data.core.astype(kind)
     logdet = 0.0
     steps = []
-    for rnd in plan.rounds:
+    for rnd, constant in zip(plan.rounds, data.constant, strict=True):
         D = blocks[rnd.g][:, :, rnd.start : rnd.stop]
         M, K, more = _shrunk(D, roots[rnd.g], None if tangent is None else tangent[rnd.g])
         logdet += more
         mine = {h: entries[rnd.g, h][:, :, place] for h, place in rnd.edges.items()}
-        step = Step(rnd, D, M, K, mine)
+        step = Step(rnd, constant, D, M, K, mine)
         steps.append(step)
-        if rnd.pairs is None:
-            dense_products(plan, step, N)
+        if rnd.kind == "dense":
+            with wide_blas(plan.core_size):
+                dense_products(plan, step, N)
+            continue
+        if constant is not None:
+            N -= (constant.pairs @ M[0, 0]).reshape(N.shape)
             continue
         # N_ji M_i N_ik as (K_iN_ij)'(K_iN_ik)
         left, right = {}, {}

@@ -55,6 +55,10 @@ def dense_quadratics(plan: Plan, step: Step, T: Array) -> Array:
     kind = np.result_type(T, *step.N.values())
     Q = np.empty((q, q, step.round.stop - step.round.start), dtype=kind)
     for part, dense in _rows(plan, step):
-        moved = (dense.reshape(-1, plan.core_size) @ T).reshape(dense.shape)
-        Q[:, :, part] = np.einsum("nxc,nyc->xyn", moved, dense)
+        wide = dense.reshape(-1, plan.core_size)
+        if np.iscomplexobj(T) or np.iscomplexobj(dense):
+            moved = wide @ T
+        else:  # from the upper triangle of T, the lower one of T.T
+            moved = blas.dsymm(1.0, T.T, wide.T, lower=1).T
+        Q[:, :, part] = np.einsum("nxc,nyc->xyn", moved.reshape(dense.shape), dense)
     return Q

@@ -35,7 +35,7 @@ def second_traces(data: Arranged, at: Factorization, moved: tuple[Array, ...]) -
         dG = tuple(d[j] for d in moved)
         rounds = eliminate(data, at.roots, tuple(_STEP * d for d in dG))
         change, moved_T = _moved_core(plan, core, inner, rounds.N.imag / _STEP, dG)
-        sums, blocks = rounds.inverse(core.T + 1j * _STEP * moved_T)
+        sums, blocks = rounds.inverse(core.whole_T + 1j * _STEP * moved_T)
         scores = []
         for g, inside_core in enumerate(change):
             T = np.sum(blocks[g], axis=2)
@@ -67,9 +67,9 @@ def _moved_core(plan: Plan, core: Core, inner: Array, dN: Array, dG: tuple[Array
         return [np.zeros((0, q, q)) for q in plan.widths], np.zeros((0, 0))
     dN = symmetric(dN)
     assert core.N is not None
-    J = np.eye(plan.core_size) - core.T @ core.N
+    J = np.eye(plan.core_size) - core.whole_T @ core.N
     left = J.T @ dN
-    moved_T = -core.T @ dN @ core.T
+    moved_T = -core.whole_T @ dN @ core.whole_T
     moving = any(np.any(d) and plan.core_slice(g).stop > plan.core_slice(g).start for g, d in enumerate(dG))
     if moving:
         own = block_diagonal(plan, dG)

@@ -23,20 +23,21 @@ from mmframe.likelihood.pooled import PooledEngine
 from tests.likelihood.crossed_designs import SHAPES, Shape
 
 Array = np.ndarray
-# (columns that go to the core at once, columns up to which fill goes to the core, density of a dense rest, listed pairs)
+# columns that go to the core at once, columns up to which fill goes to the core, density of a dense rest, pairs, products
+LIMITS = ("SMALL", "DENSE", "_FULL", "MAX_PAIRS", "MAX_PRODUCTS")
 PLANS = {
-    "as it comes": (blocks.SMALL, blocks.DENSE, blocks._FULL, blocks.MAX_PAIRS),
-    "one round": (0, 1500, 0.3, 10**7),
-    "rounds to the end": (0, 0, 2.0, 10**7),
-    "rounds and core": (12, 0, 2.0, 10**7),
-    "dense products": (0, 1500, 0.3, 200),
+    "as it comes": tuple(getattr(blocks, name) for name in LIMITS),
+    "one round": (0, 1500, 0.3, 10**7, 10**7),
+    "rounds to the end": (0, 0, 2.0, 10**7, 10**7),
+    "rounds and core": (12, 0, 2.0, 10**7, 10**7),
+    "dense products": (0, 1500, 0.3, 200, 200),
 }
 KINDS = ("regular", "singular", "zero", "large")
 
 
 @pytest.fixture(params=list(PLANS))
 def plan(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in zip(("SMALL", "DENSE", "_FULL", "MAX_PAIRS"), PLANS[request.param], strict=True):
+    for name, value in zip(LIMITS, PLANS[request.param], strict=True):
         monkeypatch.setattr(blocks, name, value)
     return str(request.param)
 

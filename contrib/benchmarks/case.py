@@ -1,0 +1,48 @@
+"""What a case is: a model, and the table it is fitted to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Term:
+    """`(basis | group)`; the group is a column, also where it is nested in another."""
+
+    basis: str
+    group: str
+
+    def __str__(self) -> str:
+        return f"({self.basis} | {self.group})"
+
+
+@dataclass(frozen=True)
+class Case:
+    """`fixed + random` fitted to `data`. The parts are kept apart because some systems take them apart.
+
+    reml: the criterion, the same for every system, so that their log-likelihoods can be compared; systems that do not
+    have it leave the case out.
+    """
+
+    name: str
+    about: str
+    data: pd.DataFrame
+    fixed: str
+    random: tuple[Term, ...]
+    reml: bool = True
+
+    @property
+    def formula(self) -> str:
+        """The model in lme4's language."""
+        return " + ".join([self.fixed, *map(str, self.random)])
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return tuple(term.group for term in self.random)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """How many levels each grouping factor has."""
+        return tuple(int(self.data[group].nunique()) for group in self.groups)
