@@ -4,6 +4,7 @@ __version__ = "0.1.0"
 
 from mmframe import datasets
 from mmframe.builder import ModelBuilder
+from mmframe.design.relationship import Relationship
 from mmframe.errors import DataError, EngineRefusedError, FormulaError, MmframeError, PluginError, SpecError, StoreError
 from mmframe.fitting import fit, fit_spec
 from mmframe.model import Model
@@ -22,6 +23,7 @@ __all__ = [
     "ModelBuilder",
     "ModelSpec",
     "PluginError",
+    "Relationship",
     "SpecError",
     "StoreError",
     "__version__",

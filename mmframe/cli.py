@@ -18,7 +18,6 @@ from rich.table import Table
 from mmframe import __version__
 from mmframe.covariance.parameterization import Parameterization
 from mmframe.covariance.structure import CovarianceStructure
-from mmframe.design.assemble import assemble
 from mmframe.errors import MmframeError, SpecError, UnknownNameError, unknown
 from mmframe.model import build
 from mmframe.optimize.stage import OptimizerStage
@@ -31,10 +30,10 @@ from mmframe.registry.registry import (
     default_registry,
     strict_registry,
 )
-from mmframe.resolution import ENGINES, choose_engine, resolve
+from mmframe.resolution import resolve
 from mmframe.results.bundle import write_bundle
+from mmframe.results.description import describe_spec
 from mmframe.results.result import FitResult
-from mmframe.spec.document import formula_of
 from mmframe.spec.model import ModelSpec
 from mmframe.spec.yaml_text import load_spec
 
@@ -131,7 +130,10 @@ def as_document(found: FitResult) -> dict[str, Any]:
         "formula": found.formula,
         **found.glance().iloc[0].to_dict(),
         "stop_reason": found.stop_reason,
-        "evaluations": found.estimates.evaluations,
+        "engine": found.diagnostics.engine,
+        "evaluations": found.diagnostics.evaluations,
+        "seconds": found.diagnostics.seconds,
+        "phases": found.diagnostics.phases["seconds"].to_dict(),
         "rows_dropped": found.estimates.n_missing,
         "columns_dropped": list(found.dropped),
         "fixed_effects": found.coefficients().T.to_dict(),
@@ -192,11 +194,11 @@ def plugins(registry: Registry, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("name")
+@click.argument("name", metavar="NAME|SPEC")
 @click.pass_obj
 def describe(registry: Registry, name: str) -> None:
-    """Describe a registered NAME (structure, parameterization, stage), or the model of a YAML file."""
-    if name.endswith((".yaml", ".yml")):
+    """Describe a registered NAME (structure, parameterization, stage), or how the model of SPEC, a file, is computed."""
+    if name.lower().endswith((".yaml", ".yml")) or Path(name).is_file():
         _describe_spec(registry, load_spec(name))
         return
     found = [_found(registry, kind, name) for kind in KINDS]
@@ -225,28 +227,11 @@ def _found(registry: Registry, kind: str, name: str) -> Entry | None:
 
 
 def _describe_spec(registry: Registry, spec: ModelSpec) -> None:
-    resolved = resolve(spec, registry)
-    click.echo(f"formula      {formula_of(spec)}")
-    click.echo(f"criterion    {spec.criterion}")
-    for term, structure, parameterization in zip(
-        spec.random, resolved.structures, resolved.parameterizations, strict=True
-    ):
-        click.echo(
-            f"term         {term.label}: {structure.name}, {parameterization.name} ({parameterization.scale.value})"
-        )
-    click.echo(f"stages       {', '.join(s.name for s in resolved.stages)}")
     if spec.data is None:
+        click.echo(describe_spec(spec, resolve(spec, registry)))
+        click.echo("data         none named; the engine is chosen when they are given")
         return
-    design = assemble(spec, spec.data, tuple(s.index_kind for s in resolved.structures))
-    click.echo(f"data         {spec.data}: {design.n} rows, {design.n_missing} dropped")
-    click.echo(f"fixed        {design.p} columns: {', '.join(design.columns)}")
-    for grouping in design.groupings:
-        width = sum(t.width for t in design.terms if design.groupings[t.grouping] is grouping)
-        click.echo(f"grouping     {grouping.name}: {grouping.size} levels x {width} columns")
-    click.echo(f"engine       {choose_engine(design, resolved.engines).name}")
-    for engine in ENGINES:
-        reason = engine.refuses(design)
-        click.echo(f"  {engine.name}: {'can' if reason is None else 'cannot: ' + reason}")
+    click.echo(build(spec, None, registry).describe())
 
 
 @main.command()

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
 from mmframe.covariance import report
 from mmframe.covariance.hold import check_values, hold, put
@@ -20,11 +20,13 @@ from mmframe.design.design import Design
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.threads import one_blas_thread
+from mmframe.optimize.clock import Clock
 from mmframe.optimize.pipeline import Found, Pipeline
 from mmframe.optimize.stage import OptimizerStage, TraceRow
 from mmframe.optimize.start import starting_point
 from mmframe.registry.registry import Registry, default_registry
-from mmframe.resolution import Resolved, check_identifiable, choose_engine, resolve
+from mmframe.resolution import ENGINES, Resolved, check_identifiable, choose_engine, resolve
+from mmframe.results.description import describe_model
 from mmframe.results.progress import terminal_progress
 from mmframe.results.result import FitResult
 from mmframe.results.source import FittedSource
@@ -33,7 +35,7 @@ from mmframe.spec.model import ModelSpec
 
 @frozen(eq=False)
 class Model:
-    """A specification bound to data: immutable, and fitted as often as one likes."""
+    """A specification bound to data: immutable, and fitted as often as one likes. `phases`: seconds that building took."""
 
     spec: ModelSpec
     design: Design
@@ -41,6 +43,11 @@ class Model:
     covariance: CovarianceModel
     stages: tuple[OptimizerStage, ...]
     registry: Registry
+    phases: dict[str, float] = field(factory=dict)
+
+    def describe(self) -> str:
+        """What the model is and how it will be computed: terms, stages, the engine and its blocks. Text, to be printed."""
+        return describe_model(self, resolve(self.spec, self.registry), ENGINES)
 
     @cached_property
     def reported(self) -> tuple[report.Reported, ...]:
@@ -63,11 +70,12 @@ class Model:
         def stage_finished(name: str, outcome: Any, value: float) -> None:
             self.registry.notify("mmframe_stage_finished", name=name, outcome=outcome, value=value)
 
+        clock = Clock(dict(self.phases))
         start = starting_point(self.engine, self.covariance, reml=self.spec.reml)
         for values in (self.spec.start, self.spec.fix):
             start = put(self.covariance.terms, self.reported, start, values)
         return Pipeline(self.stages, on_step=on_step, on_stage=stage_finished).run(
-            self.engine, self.covariance, self.spec.reml, start
+            self.engine, self.covariance, self.spec.reml, start, clock
         )
 
     def result(self, found: Found) -> FitResult:
@@ -109,6 +117,7 @@ def _check_scale(design: Design) -> None:
 def build(spec: ModelSpec, data: Any, registry: Registry | None = None) -> Model:
     """A specification and data to a Model. Raises SpecError, DataError or EngineRefusedError before any fitting."""
     registry = registry or default_registry()
+    clock = Clock()
     if spec.random == () and spec.formula.strip() == "":
         raise SpecError(Issue("formula", "''", "a formula such as 'y ~ x + (1 | group)'"))
     if "~" not in spec.formula:
@@ -125,11 +134,14 @@ def build(spec: ModelSpec, data: Any, registry: Registry | None = None) -> Model
     if report.SIGMA not in spec.fix:
         check_identifiable(design, resolved.structures)
     _check_scale(design)
+    clock.lap("design")
     engine = choose_engine(design, resolved.engines).reduce(design)
     if engine.residual_square <= 1e-28 * float(design.weighted(design.y) @ design.weighted(design.y)):
         raise DataError(
             f"response {design.response!r}: the fixed effects explain it without any residual"
             " · take out the column that copies it"
         )
+    clock.lap("reduce")
     covariance = bind_covariance(spec, design, resolved)
-    return Model(spec, design, engine, covariance, resolved.stages, registry)
+    clock.lap("design")
+    return Model(spec, design, engine, covariance, resolved.stages, registry, clock.seconds)

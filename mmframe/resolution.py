@@ -86,13 +86,12 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
         engines = tuple(e for e in ENGINES if e.name == spec.engine)
         if not engines:
             issues.append(unknown("engine", "engine", spec.engine, [e.name for e in ENGINES]))
-    for key, value in (("residual", spec.residual), ("variance", spec.variance), ("relationship", spec.relationship)):
+    for key, value in (("residual", spec.residual), ("variance", spec.variance)):
         if value:
-            shown = ", ".join(value) if isinstance(value, dict) else repr(value)
             issues.append(
                 Issue(
                     key,
-                    shown,
+                    repr(value),
                     "nothing in this version: residuals are independent with one variance",
                     f"leave {key} out",
                 )
@@ -127,9 +126,12 @@ def choose_engine(design: Design, engines: Sequence[type[Engine]]) -> type[Engin
 def check_identifiable(design: Design, structures: tuple[CovarianceStructure, ...]) -> None:
     """Refuse terms whose effects cannot be told from the residual (σ² is free).
 
-    An unrestricted term with as many effects as rows, or any term with as many levels as rows. Raises DataError.
+    An unrestricted term with as many effects as rows, or any term with as many levels as rows; but for terms of related
+    levels. Raises DataError.
     """
     for term, structure in zip(design.terms, structures, strict=True):
+        if design.groupings[term.grouping].relationship is not None:
+            continue  # what relatives share tells the effects from the residual
         levels = design.groupings[term.grouping].size
         unrestricted = any(
             isinstance(p.domain, PositiveDefinite) and p.domain.dim == term.width for p in structure.params(term.points)

@@ -17,7 +17,8 @@ from mmframe.design.frame import as_categories, to_pandas
 from mmframe.design.grouping import make_grouping
 from mmframe.design.index import PointSet
 from mmframe.design.orthogonal import independent_columns, orthonormal
-from mmframe.errors import DataError, Issue, SpecError
+from mmframe.design.relationship import as_relationship
+from mmframe.errors import DataError, Issue, SpecError, UnknownNameError, unknown
 from mmframe.spec.formula import columns_of, split_top
 from mmframe.spec.model import ModelSpec, TermSpec
 
@@ -68,6 +69,7 @@ def assemble(spec: ModelSpec, data: Any, index_kinds: tuple[IndexKind, ...]) -> 
         y = y - offset
     _check_varies(y, response)
     groupings, places = _groupings(spec.random, frame)
+    groupings = _related(spec.relationship, groupings)
     terms, encodings = [], []
     for k, term in enumerate(spec.random):
         basis: Any
@@ -238,6 +240,27 @@ def _groupings(terms: tuple[TermSpec, ...], frame: pd.DataFrame) -> tuple[tuple[
             groupings.append(grouping)
         places.append(seen[key])
     return tuple(groupings), places
+
+
+def _related(given: dict[str, Any], groupings: tuple[Grouping, ...]) -> tuple[Grouping, ...]:
+    """Grouping factors with their relationships; the levels are then those of the relationship."""
+    known = {g.name: k for k, g in enumerate(groupings)}
+    out = list(groupings)
+    for name, value in given.items():
+        if name not in known:
+            raise UnknownNameError(unknown("relationship", "grouping factor", name, list(known)))
+        grouping = groupings[known[name]]
+        if isinstance(grouping.levels, pd.MultiIndex):
+            raise SpecError(
+                Issue(
+                    f"relationship[{name!r}]", "an interaction", "a factor of one column", "make a column of its levels"
+                )
+            )
+        relationship = as_relationship(value, name)
+        place = relationship.place(grouping.levels, name)
+        levels = pd.Index(relationship.levels, name=grouping.levels.name)
+        out[known[name]] = Grouping(name, place[grouping.codes], levels, relationship)
+    return tuple(out)
 
 
 def _full_rank(

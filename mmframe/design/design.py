@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 from mmframe.covariance.domain import Array
 from mmframe.covariance.structure import Points
 from mmframe.design.orthogonal import orthonormal
+from mmframe.design.relationship import Relationship
 
 
 @frozen(eq=False)
 class Grouping:
     """A grouping factor: `codes` (n,) number the rows' levels 0 .. m−1; `levels` names them in that order.
 
-    The levels of an interaction `a:b` are a MultiIndex.
+    The levels of an interaction `a:b` are a MultiIndex. With a relationship they are all that it knows, in its order.
     """
 
     name: str
     codes: NDArray[np.intp]
     levels: pd.Index
+    relationship: Relationship | None = None
 
     @property
     def size(self) -> int:

@@ -13,19 +13,19 @@ import pandas as pd
 from mmframe.errors import DataError, Issue, UnknownNameError, nearest
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path, where: str = "data") -> pd.DataFrame:
     """A CSV (also compressed) or Parquet file. Raises DataError where it cannot be read."""
     file = Path(path)
     if not file.is_file():
         what = "this is no file:" if file.exists() else "there is no file"
         near = nearest(file.name, [p.name for p in file.parent.glob("*")]) if file.parent.is_dir() else ""
-        raise DataError(f"data: {what} {str(path)!r} · allowed: a CSV or Parquet file · {near}".rstrip(" ·"))
+        raise DataError(f"{where}: {what} {str(path)!r} · allowed: a CSV or Parquet file · {near}".rstrip(" ·"))
     try:
         if file.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(file)
         return pd.read_csv(file)
     except (ValueError, OSError, ImportError, pd.errors.ParserError) as problem:
-        raise DataError(f"data: {str(path)!r} cannot be read: {problem}") from None
+        raise DataError(f"{where}: {str(path)!r} cannot be read: {problem}") from None
 
 
 def to_pandas(data: Any, columns: Iterable[str], where: str = "data") -> pd.DataFrame:

@@ -37,6 +37,26 @@ class Arranged:
     core: Array
     constant: tuple[Constant | None, ...]
 
+    def scaled(self, roots: dict[int, Array], prior: dict[int, Arranged]) -> Arranged:
+        """With Z Λ in place of Z for some factors, and their prior precision added: Λ'Z'ZΛ + K⁻¹ ⊗ I."""
+        entries, diagonal, core = dict(self.entries), list(self.diagonal), self.core.copy()
+        for g, root in roots.items():
+            place = self.plan.core_slice(g)
+            for h in range(len(diagonal)):
+                if (g, h) in entries:
+                    entries[g, h] = np.einsum("xa,xbn->abn", root, entries[g, h])
+                if (h, g) in entries:
+                    entries[h, g] = np.einsum("axn,xb->abn", entries[h, g], root)
+            if (g, g) in entries:
+                entries[g, g] = entries[g, g] + prior[g].entries[g, g]
+            diagonal[g] = np.einsum("xa,xyn,yb->abn", root, diagonal[g], root) + prior[g].diagonal[g]
+            if place.stop > place.start:
+                q = len(root)
+                core[place] = np.matmul(root.T, core[place].reshape(-1, q, len(core))).reshape(-1, len(core))
+                core[:, place] = np.matmul(core[:, place].reshape(len(core), -1, q), root).reshape(len(core), -1)
+                core[place, place] += prior[g].core[place, place]
+        return Arranged(self.plan, entries, tuple(diagonal), core, self.constant)
+
 
 def arrange(plan: Plan, cells: dict[tuple[int, int], Cells], diagonal: tuple[Array, ...]) -> Arranged:
     """From the cells and each factor's Z_i'Z_i (q, q, m_g) in the data's order."""

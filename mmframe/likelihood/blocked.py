@@ -26,28 +26,32 @@ from mmframe.likelihood.criterion import Solution
 from mmframe.likelihood.effects import Effects
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Curvature, Evaluation
-from mmframe.likelihood.factorization import Factorization
+from mmframe.likelihood.factorization import Factorization, Prior
 from mmframe.likelihood.information import Sums, contracted
 from mmframe.likelihood.level_moments import level_moments
-from mmframe.likelihood.second_traces import second_traces
+from mmframe.likelihood.related import Related, precision_blocks
+from mmframe.likelihood.second_traces import second_traces, second_traces_by_differences
 from mmframe.likelihood.stack import full
 
 
 @frozen(eq=False)
 class _State:
-    """One factorization with what the data say in it. tilde: for each factor Z'V⁻¹Y, (q, m, r) in the plan's order."""
+    """One factorization with what the data say in it. tilde, spread: for each factor Z'V⁻¹Y and (K ⊗ I)Z'V⁻¹Y, (q, m, r)
+    in the plan's order."""
 
     factorization: Factorization
     found: Solution
     cross: Array
     tilde: list[Array]
+    spread: list[Array]
 
 
 @frozen(eq=False)
 class BlockedEngine(Engine):
     """Statistics of several grouping factors in the order of elimination.
 
-    data: Z'Z where the plan wants it.   H: Z'Y by factor, (q, m, p+1).
+    data: Z'Z where the plan wants it.   H: Z'Y by factor, (q, m, p+1).   related: known relationships between levels;
+    priors: of factors whose K⁻¹ was given.
     factor_of: the grouping of each term.   term_widths: q_k of each term.
     """
 
@@ -59,6 +63,8 @@ class BlockedEngine(Engine):
     H: tuple[Array, ...]
     factor_of: tuple[int, ...]
     term_widths: tuple[int, ...]
+    related: Related
+    priors: dict[int, Prior]
 
     @classmethod
     def refuses(cls, design: Design) -> str | None:
@@ -70,7 +76,9 @@ class BlockedEngine(Engine):
     def reduce(cls, design: Design) -> BlockedEngine:
         factors = tuple(t.grouping for t in design.terms)
         names = tuple(g.name for g in design.groupings)
-        return cls.from_statistics(CellStatistics.of(design), names, factors, tuple(t.width for t in design.terms))
+        related = Related(tuple(g.relationship for g in design.groupings))
+        widths = tuple(t.width for t in design.terms)
+        return cls.from_statistics(CellStatistics.of(design), names, factors, widths, related)
 
     @classmethod
     def from_statistics(
@@ -79,15 +87,24 @@ class BlockedEngine(Engine):
         names: tuple[str, ...],
         factor_of: tuple[int, ...],
         term_widths: tuple[int, ...],
+        related: Related | None = None,
     ) -> BlockedEngine:
-        plan = make_plan(names, statistics.sizes, statistics.widths, statistics.cells)
+        related = related or Related((None,) * len(names))
+        statistics = related.transform(statistics)
+        sizes, widths = statistics.sizes, statistics.widths
+        pattern = related.pattern(statistics.cells, widths)
+        plan = make_plan(names, sizes, widths, pattern, constant=not related.precise)
         blocks = tuple(full(level.W) for level in statistics.levels)
         data = arrange(plan, statistics.cells, blocks)
         H = tuple(
             np.ascontiguousarray(level.products.transpose(0, 2, 1)[:, order])
             for level, order in zip(statistics.levels, plan.order, strict=True)
         )
-        return cls(plan, statistics, data, H, factor_of, term_widths)
+        priors = {g: _prior(plan, g, *related.precision(g)) for g in related.precise}
+        return cls(plan, statistics, data, H, factor_of, term_widths, related, priors)
+
+    def describe(self) -> str:
+        return self.plan.describe()
 
     @property
     def basis(self) -> Basis:
@@ -128,18 +145,18 @@ class BlockedEngine(Engine):
     def _state(
         self, G: tuple[Array, ...], reml: bool, sigma2: float | None, beta: Array | None, *, keep: bool = False
     ) -> _State | None:
-        factorization = Factorization.of(self.data, self._by_factor(G), keep=keep)
+        factorization = Factorization.of(self.data, self._by_factor(G), self.priors, keep=keep)
         if factorization is None:
             return None
-        taken, _, tilde = factorization.solve([h.copy() for h in self.H])
+        taken, _, tilde, spread = factorization.solve([h.copy() for h in self.H])
         cross = self.basis.cross - taken
         found = self.basis.solve(cross, factorization.logdet, reml=reml, sigma2=sigma2, beta=beta)
-        return None if found is None else _State(factorization, found, cross, tilde)
+        return None if found is None else _State(factorization, found, cross, tilde, spread)
 
     def _scores(self, state: _State, traces: list[Array]) -> tuple[Array, ...]:
         out = []
-        for sums, tilde in zip(traces, state.tilde, strict=True):
-            moved = tilde @ state.found.weight
+        for sums, tilde, spread in zip(traces, state.tilde, state.spread, strict=True):
+            moved = spread @ state.found.weight
             out.append(sums - np.einsum("ami,bmi->ab", moved, tilde, optimize=True))
         return self._by_term(out)
 
@@ -173,10 +190,7 @@ class BlockedEngine(Engine):
         moved = self._by_factor(tangents)
         k, r = tangents[0].shape[0], self.p + 1
         P, Q = np.empty((k + 1, r, r)), np.empty((k + 1, k + 1, r, r))
-        along = [
-            np.einsum("kab,bmi->akmi", dG, x).reshape(x.shape[0], k, x.shape[1], r)
-            for dG, x in zip(moved, state.tilde, strict=True)
-        ]
+        along = [np.einsum("kab,bmi->akmi", dG, x, optimize=True) for dG, x in zip(moved, state.spread, strict=True)]
         P[:k] = sum(np.einsum("ami,akmj->kij", x, a, optimize=True) for x, a in zip(state.tilde, along, strict=True))
         P[k] = state.cross
         # Y'V⁻¹V_jV⁻¹V_lV⁻¹Y = X_j' (Z'V⁻¹Z) X_l with X_l = dG_l Z'V⁻¹Y: Z'V⁻¹ is applied to the pseudo-data Z X_l.
@@ -187,7 +201,7 @@ class BlockedEngine(Engine):
         Q[:k, k] = P[:k]
         Q[k] = P
         T = np.empty((k + 1, k + 1))
-        T[:k, :k] = second_traces(self.data, state.factorization, moved)
+        T[:k, :k] = self._second_traces(state, G, moved)
         trace = np.zeros(k + 1)
         trace[:k] = sum(np.einsum("kab,ab->k", dG, s) for dG, s in zip(moved, traces, strict=True))
         trace[k] = self.n
@@ -195,11 +209,22 @@ class BlockedEngine(Engine):
         curvature = Curvature(P, Q, T, trace, state.cross, self.basis.full, self.n, state.found)
         return curvature, self.basis.evaluation(state.found, self._scores(state, traces))
 
+    def _second_traces(self, state: _State, G: tuple[Array, ...], moved: tuple[Array, ...]) -> Array:
+        if self.priors:
+            return second_traces_by_differences(self.data, self._by_factor(G), self.priors, moved)
+        return second_traces(self.data, state.factorization, moved)
+
     @property
     def prefers_average(self) -> bool:
         plan = self.plan
         listed = sum(r.count for r in plan.rounds)
-        return bool(plan.rounds) and (plan.core_size > 400 or listed > 200_000 or plan.columns > 5000)
+        return bool(self.priors) or (
+            bool(plan.rounds) and (plan.core_size > 400 or listed > 200_000 or plan.columns > 5000)
+        )
+
+    @property
+    def exact_is_affordable(self) -> bool:
+        return self.plan.core_size <= (500 if self.priors else 4000)
 
     def average(
         self, G: tuple[Array, ...], tangents: tuple[Array, ...], *, reml: bool, sigma2: float | None = None
@@ -211,7 +236,7 @@ class BlockedEngine(Engine):
         moved = self._by_factor(tangents)
         k = tangents[0].shape[0]
         # V⁻¹V_jV⁻¹e has the coordinates dG_j Z'V⁻¹e
-        X = [np.einsum("kab,bm->amk", dG, x @ gamma) for dG, x in zip(moved, state.tilde, strict=True)]
+        X = [np.einsum("kab,bm->amk", dG, x @ gamma) for dG, x in zip(moved, state.spread, strict=True)]
         along = np.empty((k + 1, self.p + 1))
         along[:k] = sum(np.einsum("amk,ami->ki", a, x, optimize=True) for a, x in zip(X, state.tilde, strict=True))
         along[k] = state.cross @ gamma
@@ -254,7 +279,7 @@ class BlockedEngine(Engine):
     def _gram(self, X: list[Array]) -> list[Array]:
         """Z'Z X by factor."""
         out = [np.einsum("abm,bmr->amr", D, x, optimize=True) for D, x in zip(self.data.diagonal, X, strict=True)]
-        for g, h, a, b, matrix in self._cells:
+        for g, h, a, b, matrix in self._cells:  # of a factor with itself those above the diagonal
             out[g][a] += matrix @ X[h][b]
             out[h][b] += matrix.T @ X[g][a]
         return out
@@ -273,7 +298,19 @@ class BlockedEngine(Engine):
         return tuple(scales[g][place] for g, place in zip(self.factor_of, self._places, strict=True))
 
     def effects(self, design: Design, G: tuple[Array, ...], beta: Array) -> Effects:
-        factorization = Factorization.of(self.data, self._by_factor(G))
+        factorization = Factorization.of(self.data, self._by_factor(G), self.priors)
         assert factorization is not None, "the fit ended where the criterion is finite"
-        _, t, _ = factorization.solve([h.copy() for h in self.H])
-        return BlockedEffects(self.plan, self.basis, factorization, tuple(t), np.asarray(beta, dtype=float))
+        _, t, _, _ = factorization.solve([h.copy() for h in self.H])
+        return BlockedEffects(
+            self.plan, self.basis, self.related, factorization, tuple(t), np.asarray(beta, dtype=float)
+        )
+
+
+def _prior(plan: Plan, g: int, matrix: sp.csr_array, logdet: float) -> Prior:
+    """K⁻¹ of a factor in the plan's order."""
+    own, cells = precision_blocks(matrix, plan.widths[g])
+    diagonal = tuple(
+        own if h == g else np.zeros((q, q, m)) for h, (q, m) in enumerate(zip(plan.widths, plan.sizes, strict=True))
+    )
+    order = plan.order[g]
+    return Prior(sp.csr_array(matrix[order][:, order]), arrange(plan, {(g, g): cells}, diagonal), logdet)

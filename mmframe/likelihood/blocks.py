@@ -161,9 +161,17 @@ class Plan:
 
 
 def make_plan(
-    names: tuple[str, ...], sizes: tuple[int, ...], widths: tuple[int, ...], cells: dict[tuple[int, int], Cells]
+    names: tuple[str, ...],
+    sizes: tuple[int, ...],
+    widths: tuple[int, ...],
+    cells: dict[tuple[int, int], Cells],
+    *,
+    constant: bool = True,
 ) -> Plan:
-    """Decide the order from the pattern of the cells. Raises EngineRefusedError where the core would not fit."""
+    """Decide the order from the pattern of the cells. Raises EngineRefusedError where the core would not fit.
+
+    constant: whether entries that get no fill are the same at every G.
+    """
     F = len(sizes)
     offset = np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
     factor = np.repeat(np.arange(F), sizes)
@@ -206,7 +214,9 @@ def make_plan(
         column[offset[g] + levels] = core_start[g] + np.arange(levels.size) * widths[g]
     in_core = np.zeros(sequence.size, dtype=bool)
     in_core[rest] = True
-    lists = _Lists(F, widths, offset, order, within, in_core, position, column, core_size, keys, sequence.size)
+    lists = _Lists(
+        F, constant, widths, offset, order, within, in_core, position, column, core_size, keys, sequence.size
+    )
     rounds, at = [], [0] * F
     for nodes, by_products in zip(sets, dense, strict=True):
         g = int(factor[nodes[0]])
@@ -325,6 +335,7 @@ class _Lists:
     """What is needed to list the pairs of a round."""
 
     F: int
+    constant: bool
     widths: tuple[int, ...]
     offset: Ints
     order: tuple[Ints, ...]
@@ -356,7 +367,7 @@ class _Lists:
         o, v = np.concatenate(owner), np.concatenate(node)
         degree = np.bincount(o - start, minlength=stop - start).astype(float)
         count = int(np.sum(degree * (degree + 1)) / 2)
-        one = self.widths[g] == 1 and all(self.widths[h] == 1 for h in mine)
+        one = self.constant and self.widths[g] == 1 and all(self.widths[h] == 1 for h in mine)
         if dense or (one and bool(np.all(self.core[v])) and not any((g, h) in self.touched for h in mine)):
             return Round(g, start, stop, mine, "dense" if dense else "constant", (), count)
         by_row = np.lexsort((self.position[v], o))

@@ -37,8 +37,13 @@ class Core:
     logdet: float
 
     @classmethod
-    def of(cls, plan: Plan, N: Array, roots: tuple[Array, ...], *, keep: bool = False) -> Core | None:
-        """Factorize; N (nc, nc) holds the upper triangle and is used up. None where it is not positive definite."""
+    def of(
+        cls, plan: Plan, N: Array, roots: tuple[Array, ...], *, keep: bool = False, flat: tuple[int, ...] = ()
+    ) -> Core | None:
+        """Factorize; N (nc, nc) holds the upper triangle and is used up. None where it is not positive definite.
+
+        flat: factors whose prior precision N holds already; their root is the identity.
+        """
         whole = keep or max(plan.widths) > 1
         if whole:
             N = symmetric(N)
@@ -48,7 +53,10 @@ class Core:
             N = symmetric(N)
         kept = N if keep or singular else None
         scaled = _congruence(plan, N, roots)
-        scaled[np.diag_indices_from(scaled)] += 1.0
+        prior = np.ones(plan.core_size)
+        for g in flat:
+            prior[plan.core_slice(g)] = 0.0
+        scaled[np.diag_indices_from(scaled)] += prior
         with wide_blas(plan.core_size):
             L, failed = lapack.dpotrf(scaled.T, lower=1, clean=0, overwrite_a=1)
         if failed:

@@ -23,7 +23,7 @@ MAX_ROWS = 3000
 
 @frozen(eq=False)
 class DenseEngine(Engine):
-    """V/σ² = I + Σ_k (same level of k) ∘ Z_k G_k Z_k', and its inverse, as matrices (n, n)."""
+    """V/σ² = I + Σ_k (same level of k, or K of the levels) ∘ Z_k G_k Z_k', and its inverse, as matrices (n, n)."""
 
     name: ClassVar[str] = "dense"
 
@@ -44,15 +44,22 @@ class DenseEngine(Engine):
     @classmethod
     def reduce(cls, design: Design) -> DenseEngine:
         codes = [design.groupings[t.grouping].codes for t in design.terms]
+        related = [design.groupings[t.grouping].relationship for t in design.terms]
         return cls(
             design.weighted(design.X),
             design.weighted(design.y),
             tuple(design.weighted(t.Z) for t in design.terms),
-            tuple((c[:, None] == c[None, :]).astype(float) for c in codes),
+            tuple(
+                (c[:, None] == c[None, :]).astype(float) if k is None else k.covariance()[np.ix_(c, c)]
+                for c, k in zip(codes, related, strict=True)
+            ),
             tuple(design.groupings[t.grouping].size for t in design.terms),
             design.log_weights,
             design.n,
         )
+
+    def describe(self) -> str:
+        return f"V as one matrix of {self.n:,} x {self.n:,}"
 
     def _inverse(self, G: tuple[Array, ...]) -> tuple[Array, float]:
         V = np.eye(self.y.size)
@@ -146,7 +153,8 @@ class DenseEngine(Engine):
             member = np.zeros((design.n, grouping.size))
             member[np.arange(design.n), grouping.codes] = 1.0
             wide.append((member[:, :, None] * design.weighted(Z)[:, None, :]).reshape(design.n, -1))
-            priors.append(np.kron(np.eye(grouping.size), prior))
+            known = grouping.relationship
+            priors.append(np.kron(np.eye(grouping.size) if known is None else known.covariance(), prior))
             shapes.append((grouping.size, len(prior)))
         Z_all = np.column_stack(wide)
         prior = np.asarray(block_diag(*priors))

@@ -98,8 +98,11 @@ class Eliminated:
             out[g][:, rows] = left - _apply(step.D, t[g][:, rows])
         return out
 
-    def inverse(self, T: Array) -> tuple[list[Array], list[Array]]:
-        """(Σ over the rounds' levels of Z_i'V⁻¹Z_i (q, q), T_ii (q, q, m)) by factor, given T over the core.
+    def inverse(
+        self, T: Array, keep: tuple[tuple[int, int], ...] = ()
+    ) -> tuple[list[Array], list[Array], dict[tuple[int, int], Array]]:
+        """(Σ over the rounds' levels of Z_i'V⁻¹Z_i (q, q), T_ii (q, q, m)) by factor, and T_ij of the entries in `keep`,
+        given T over the core.
 
         T_ii of core levels is zero in what is returned.
         """
@@ -108,7 +111,7 @@ class Eliminated:
         entries = {
             pair: np.zeros((plan.widths[pair[0]], plan.widths[pair[1]], e.rows.size), dtype)
             for pair, e in plan.edges.items()
-            if pair in plan.touched
+            if pair in plan.touched or pair in keep
         }
         diagonal = [np.zeros((q, q, m), dtype) for q, m in zip(plan.widths, plan.sizes, strict=True)]
         sums = [np.zeros((q, q), dtype) for q in plan.widths]
@@ -122,7 +125,7 @@ class Eliminated:
             inner -= FQ - stack.product(FQ, stack.transposed(DM))
             sums[g] += np.sum(inner, axis=2)
             diagonal[g][:, :, rows] = M + stack.product(stack.product(M, Q), M)
-        return sums, diagonal
+        return sums, diagonal, entries
 
     def _quadratics(self, step: Step, entries: dict[tuple[int, int], Array], diagonal: list[Array], T: Array) -> Array:
         """Q_i of a round (q, q, n), and T_ij of its entries where earlier rounds want them."""
@@ -163,9 +166,11 @@ def eliminate(
     data: Arranged,
     roots: tuple[Array, ...],
     tangent: tuple[Array, ...] | None = None,
+    flat: tuple[int, ...] = (),
 ) -> Eliminated:
     """All rounds at the roots Λ of each factor's G.
 
+    flat: factors whose statistics hold their prior precision already, M_i = N_ii⁻¹ (related.py).
     tangent: directions (q, q) of G, as the imaginary parts that all numbers then carry along.
     """
     kind: Any = float if tangent is None else complex
@@ -179,7 +184,7 @@ def eliminate(
     steps = []
     for rnd, constant in zip(plan.rounds, data.constant, strict=True):
         D = blocks[rnd.g][:, :, rnd.start : rnd.stop]
-        M, K, more = _shrunk(D, roots[rnd.g], None if tangent is None else tangent[rnd.g])
+        M, K, more = _shrunk(D, roots[rnd.g], None if tangent is None else tangent[rnd.g], rnd.g in flat)
         logdet += more
         mine = {h: entries[rnd.g, h][:, :, place] for h, place in rnd.edges.items()}
         step = Step(rnd, constant, D, M, K, mine)
@@ -212,13 +217,16 @@ def eliminate(
     return Eliminated(plan, tuple(steps), N, logdet)
 
 
-def _shrunk(D: Array, root: Array, tangent: Array | None) -> tuple[Array, Array | None, float]:
-    """M = Λ(Λ'DΛ + I)⁻¹Λ' = K'K of each level, K, and Σ log|Λ'DΛ + I|."""
+def _shrunk(D: Array, root: Array, tangent: Array | None, flat: bool) -> tuple[Array, Array | None, float]:
+    """M = Λ(Λ'DΛ + I)⁻¹Λ' = K'K of each level, K, and Σ log|Λ'DΛ + I|; flat: M = D⁻¹ and Σ log|D|."""
     q, n = D.shape[0], D.shape[2]
     real = np.real(D)
     rows, cols = np.tril_indices(q)
-    inner = stack.congruence(root) @ real[rows, cols]
-    inner[stack.diagonal_places(q)] += 1.0
+    if flat:
+        root, inner = np.eye(q), real[rows, cols]
+    else:
+        inner = stack.congruence(root) @ real[rows, cols]
+        inner[stack.diagonal_places(q)] += 1.0
     L = stack.cholesky(inner, q)
     K = stack.solve_lower(L, np.repeat(root.T[:, :, None], n, axis=2))
     M = stack.product(stack.transposed(K), K)

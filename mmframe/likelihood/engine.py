@@ -78,10 +78,20 @@ class Engine(ABC):
     def effects(self, design: Design, G: tuple[Array, ...], beta: Array) -> Effects:
         """The random effects of each grouping factor at (G, β). `design` is the one that the engine was reduced from."""
 
+    def describe(self) -> str:
+        """How the design is held, in words for the user; one line or a table."""
+        return f"{self.n:,} rows, reduced by the engine {self.name}"
+
     @property
     def prefers_average(self) -> bool:
         """Whether the traces of the exact curvature cost so much more than the rest that steps should do without."""
         return False
+
+    @property
+    def exact_is_affordable(self) -> bool:
+        """Whether the exact curvature can be had at all in reasonable time: else errors of variances are by average
+        information too."""
+        return True
 
     def average(
         self, G: tuple[Array, ...], tangents: tuple[Array, ...], *, reml: bool, sigma2: float | None = None

@@ -75,6 +75,9 @@ class PooledEngine(Engine):
         if len(design.groupings) > 1:
             names = ", ".join(g.name for g in design.groupings)
             return f"it takes one grouping factor, and this design has {len(design.groupings)} ({names})"
+        related = [g.name for g in design.groupings if g.relationship is not None]
+        if related:
+            return f"it takes levels that are independent, and those of {related[0]} are related"
         if not design.terms:
             return "it takes a design with random effects, and this one has none"
         return None
@@ -94,6 +97,13 @@ class PooledEngine(Engine):
         else:
             count, first = np.ones(m), np.arange(m + 1)
         return cls(W, count, A, first, statistics.basis, widths, m)
+
+    def describe(self) -> str:
+        pools = self.W.shape[1]
+        shared = " (levels with equal Z'Z share one)" if pools < self.m else ""
+        return (
+            f"{self.m:,} levels, a block of {self.q} x {self.q} each; factorizations an evaluation: {pools:,}{shared}"
+        )
 
     @property
     def n(self) -> int:  # type: ignore[override]

@@ -9,7 +9,6 @@ coordinates is tested on the cone itself: its score must be positive semidefinit
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -23,6 +22,7 @@ from mmframe.errors import DataError, Issue, SpecError
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Evaluation
 from mmframe.optimize.boundary import at_boundary, parts, settled
+from mmframe.optimize.clock import Clock
 from mmframe.optimize.problem import Counts, Problem
 from mmframe.optimize.stage import BudgetExhaustedError, Monitor, OptimizerStage, StageOutcome, StopReason, TraceRow
 
@@ -30,6 +30,7 @@ DEFAULT_BUDGET = 20_000
 # The predicted remaining decrease of −2 log L below which a point is an optimum.
 OPTIMAL = 1e-7
 _ATTEMPTS = 8
+_COVER = " (cover)"  # what a stage is called that continues in the cover
 _EXACT = "no optimum: σ² runs to zero, the random effects fit the data exactly; use a simpler basis, or fix sigma"
 
 
@@ -65,7 +66,8 @@ class Check:
 
 @frozen(eq=False)
 class Found:
-    """The end of the pipeline. `cover` and `theta` are the coordinates in which the end was examined."""
+    """The end of the pipeline. `cover` and `theta` are the coordinates in which the end was examined; `phases` are
+    seconds."""
 
     point: Point
     cover: CovarianceModel
@@ -77,7 +79,7 @@ class Found:
     reason: str
     trace: tuple[TraceRow, ...]
     counts: Counts
-    seconds: float
+    phases: dict[str, float]
 
 
 @frozen(eq=False)
@@ -89,9 +91,16 @@ class Pipeline:
     on_step: Callable[[TraceRow], None] | None = None
     on_stage: Callable[[str, StageOutcome, float], None] | None = None
 
-    def run(self, engine: Engine, model: CovarianceModel, reml: bool, start: tuple[tuple[Array, ...], float]) -> Found:
-        """Minimise −2 log L from natural parameters in data units."""
-        return _Run(self, engine, model, reml).go(*start)
+    def run(
+        self,
+        engine: Engine,
+        model: CovarianceModel,
+        reml: bool,
+        start: tuple[tuple[Array, ...], float],
+        clock: Clock | None = None,
+    ) -> Found:
+        """Minimise −2 log L from natural parameters in data units. `clock` holds the phases before this one."""
+        return _Run(self, engine, model, reml, clock or Clock()).go(*start)
 
 
 @frozen(eq=False)
@@ -100,19 +109,21 @@ class _Run:
     engine: Engine
     model: CovarianceModel
     reml: bool
+    clock: Clock
     counts: Counts = field(factory=Counts)
     trace: list[TraceRow] = field(factory=list)
     problems: list[Problem] = field(factory=list)
     looked_at: list[tuple[Point, bool]] = field(factory=list)  # the last point whose boundary was looked at
 
     def go(self, flats: tuple[Array, ...], sigma2: float) -> Found:
-        began = time.perf_counter()
         point = self._point(self.model, self.model.theta(flats, sigma2))
         self.trace.append(TraceRow("start", 0, self.counts.total, point.value, np.nan, 0.0))
+        self.clock.lap("start")
         reasons: list[str] = []
         if self.model.size:
             for stage in self.plan.stages:
                 point, outcome = self._stage(stage, self.model, point)
+                self.clock.lap(stage.name)
                 reasons.append(_sentence(stage.name, outcome))
                 if outcome.reason is StopReason.BUDGET:
                     break
@@ -131,6 +142,7 @@ class _Run:
         exact = point.sigma2 * 1e12 < self.engine.residual_square / self.engine.n
         verdict = _EXACT if exact else _verdict(check, singular)
         reason = "; ".join([*reasons, *extra, verdict])
+        self.clock.lap("check")
         return Found(
             point,
             cover,
@@ -142,7 +154,7 @@ class _Run:
             reason,
             tuple(self.trace),
             self.counts,
-            time.perf_counter() - began,
+            dict(self.clock.seconds),
         )
 
     def _problem(self, model: CovarianceModel) -> Problem:
@@ -252,7 +264,9 @@ class _Run:
                 better = self._into_the_cone(point, theta, cover)
                 point = self._leave(point, cover, theta, check.escape) if better is None else better
                 cover = self._cover(point)
-            point, outcome = self._stage(finisher, cover, point, " (cover)")
+            self.clock.lap("check")
+            point, outcome = self._stage(finisher, cover, point, _COVER)
+            self.clock.lap(finisher.name + _COVER)
             check, cover, theta = self._examine(point)
             if not said:
                 said.append(f"continued in coordinates without bounds, {_sentence(finisher.name, outcome)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from attrs import frozen
+from attrs import field, frozen
 
 from mmframe.covariance.domain import Array
 
@@ -27,7 +27,7 @@ class Estimates:
 
     loglike: log-likelihood, ML or REML, all constants included.   beta (p,), beta_cov (p, p): generalised least squares.
     sigma2: residual variance.   n_parameters: fixed effects, free covariance parameters and σ².
-    groupings: name, levels and columns of each grouping factor.
+    groupings: name, levels and columns of each grouping factor.   phases: seconds by phase; their sum is `seconds`.
     """
 
     loglike: float
@@ -55,3 +55,4 @@ class Estimates:
     weighted: bool
     trace: tuple[dict[str, Any], ...]
     versions: dict[str, str]
+    phases: dict[str, float] = field(factory=dict)

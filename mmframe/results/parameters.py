@@ -2,7 +2,8 @@
 
 The Hessian of −2 log L is taken on the absolute scale, in coordinates without bounds; its inverse, doubled, is the
 asymptotic covariance of the coordinates (observed information), and the derivatives of the reported quantities carry it
-over. Directions without curvature (a null direction of a singular G) carry no information and are left out.
+over; for very large crossed designs average information stands in for the observed one. Directions without curvature
+(a null direction of a singular G) carry no information and are left out.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def _covariance_and_jacobian(
         everything = evolve(cover, free=np.ones_like(cover.free))
         cover = evolve(cover, held=everything.theta(flats, sigma2))
     theta = cover.theta(flats, sigma2)
-    problem = Problem(engine, cover, reml, average=False)
+    problem = Problem(engine, cover, reml, average=not engine.exact_is_affordable)
     hessian = problem.hessian(theta)
     covariance = inverse_information(hessian)
     # steps in proportion to the standard errors of the coordinates, whatever the units of the response

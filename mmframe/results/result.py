@@ -15,6 +15,7 @@ from mmframe.covariance.domain import Array
 from mmframe.errors import Issue, SpecError
 from mmframe.likelihood.effects import Effects
 from mmframe.results import effects, parameters, simulate, summary, tables
+from mmframe.results.diagnostics import Diagnostics, diagnostics
 from mmframe.results.estimates import Estimates
 from mmframe.results.predict import encode_rows, predict, put_back
 from mmframe.results.source import Source
@@ -174,7 +175,7 @@ class FitResult:
 
     def simulate(self, n: int = 1, seed: int | np.random.Generator | None = None) -> Array:
         """n simulated responses as columns (nobs, n), with new random effects."""
-        return simulate.simulate(self.source.rows, self.estimates, n, seed)
+        return simulate.simulate(self.source.rows, self.estimates, self.source.relationships, n, seed)
 
     # tables and text
 
@@ -236,6 +237,11 @@ class FitResult:
         """stage, iteration, evaluations, value (−2 log L), gradient_norm, seconds."""
         names = ["stage", "iteration", "evaluations", "value", "gradient_norm", "seconds"]
         return pd.DataFrame(list(self.estimates.trace), columns=names)
+
+    @cached_property
+    def diagnostics(self) -> Diagnostics:
+        """What the fit cost: engine, evaluations by kind, seconds, and the share of each phase."""
+        return diagnostics(self.estimates)
 
     def save(self, path: str | Path) -> Path:
         """Write the fit as one file (JSON and npz in a zip, no pickle); `mmframe.load` reads it."""

@@ -17,6 +17,7 @@ from mmframe.covariance.parameterization import ABSOLUTE
 from mmframe.covariance.report import Reported
 from mmframe.design.design import Design
 from mmframe.design.encoding import Encoding
+from mmframe.design.relationship import Relationship
 from mmframe.errors import StoreError
 from mmframe.likelihood.effects import Effects, TabledEffects
 from mmframe.likelihood.engine import Engine
@@ -65,6 +66,11 @@ class Source(ABC):
     @property
     @abstractmethod
     def encoding(self) -> Encoding: ...
+
+    @property
+    @abstractmethod
+    def relationships(self) -> tuple[Relationship | None, ...]:
+        """K of each grouping factor."""
 
     @property
     @abstractmethod
@@ -119,11 +125,12 @@ class FittedSource(Source):
             gradient_norm=found.check.gradient_norm,
             smallest_curvature=found.check.smallest_curvature,
             evaluations={"values": counts.values, "gradients": counts.gradients, "hessians": counts.hessians},
-            seconds=found.seconds,
+            seconds=sum(found.phases.values()),
             engine=self.engine.name,
             weighted=design.weights is not None,
             trace=tuple({name: getattr(row, name) for name in _TRACE} for row in found.trace),
             versions=versions(),
+            phases=found.phases,
         )
 
     @cached_property
@@ -164,6 +171,10 @@ class FittedSource(Source):
     def encoding(self) -> Encoding:
         assert isinstance(self.design.encoding, Encoding)
         return self.design.encoding
+
+    @property
+    def relationships(self) -> tuple[Relationship | None, ...]:
+        return tuple(g.relationship for g in self.design.groupings)
 
     @property
     def rows(self) -> Rows:
@@ -214,6 +225,10 @@ class StoredSource(Source):
     @property
     def encoding(self) -> Encoding:
         return self.stored_encoding
+
+    @property
+    def relationships(self) -> tuple[Relationship | None, ...]:
+        raise StoreError("a saved fit holds no relationships · fit again to simulate")
 
     @property
     def rows(self) -> Rows:

@@ -153,6 +153,7 @@ def save(fit: FitResult, path: str | Path) -> Path:
         fit.spec,
         weights=None if _is_array(fit.spec.weights) else fit.spec.weights,
         offset=None if _is_array(fit.spec.offset) else fit.spec.offset,
+        relationship={k: v for k, v in fit.spec.relationship.items() if isinstance(v, (str, dict))},
         random=tuple(attrs.evolve(t, structure=as_named(t.structure)) for t in fit.spec.random),
     )
     estimates = {**_fields(fit.estimates), "terms": [_fields(t) for t in fit.estimates.terms]}

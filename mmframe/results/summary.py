@@ -36,6 +36,7 @@ def summary(fit: FitResult) -> str:
         _table(fit.coefficients().drop(columns="df")) if len(e.columns) else "  (none)",
         "",
         f"  {'converged' if e.converged else 'NOT CONVERGED'}: {e.stop_reason}",
+        f"  {fit.diagnostics.line}",
     ]
     return "\n".join(lines)
 

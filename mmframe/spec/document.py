@@ -118,6 +118,25 @@ def plain(value: Any, depth: int = 0) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
+def _relationship(reader: _Reader, value: Any) -> dict[str, Any]:
+    """Files by grouping factor: a path, or {file: ..., inverse: true}."""
+    out: dict[str, Any] = {}
+    for factor, given in reader.mapping("relationship", value).items():
+        path = f"relationship.{factor}"
+        if isinstance(given, str):
+            out[factor] = str(given)
+        elif (
+            isinstance(given, Mapping)
+            and set(given) <= {"file", "inverse"}
+            and isinstance(given.get("file"), str)
+            and isinstance(given.get("inverse", False), bool)
+        ):
+            out[factor] = {str(k): v if isinstance(v, bool) else str(v) for k, v in given.items()}
+        else:
+            reader.say(path, given, "a file, or {file: a CSV or Parquet file, inverse: true or false}")
+    return out
+
+
 def from_dict(document: Any, source: str = "spec", lines: Mapping[str, int] | None = None) -> ModelSpec:
     """A document as nested dicts and lists. Raises SpecError with every issue."""
     reader = _Reader(source, dict(lines or {}))
@@ -147,7 +166,7 @@ def from_dict(document: Any, source: str = "spec", lines: Mapping[str, int] | No
         "data": reader.text("data", document.get("data")),
         "start": reader.numbers("start", document.get("start")),
         "fix": reader.numbers("fix", document.get("fix")),
-        "relationship": {k: str(v) for k, v in reader.mapping("relationship", document.get("relationship")).items()},
+        "relationship": _relationship(reader, document.get("relationship")),
         "parameterization": _parameterization(reader, document.get("parameterization")),
         "stages": _stages(reader, document.get("stages")),
         "categorical": _categorical(reader, document.get("categorical")),
@@ -269,6 +288,8 @@ def to_dict(spec: ModelSpec) -> dict[str, Any]:
             issues.append(Issue(term.label, repr(term.structure), "a structure with a name"))
     arrays = [c for c in (spec.weights, spec.offset) if c and c.startswith("(")]
     issues += [Issue(c, "an array", "a column's name", "documents hold no arrays") for c in arrays]
+    matrices = [k for k, v in spec.relationship.items() if not isinstance(v, (str, Mapping))]
+    issues += [Issue(f"relationship[{k!r}]", "a matrix", "a file", "documents hold no matrices") for k in matrices]
     if issues:
         raise SpecError(issues)
     out: dict[str, Any] = {"mmframe": VERSION}

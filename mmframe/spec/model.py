@@ -74,6 +74,7 @@ class ModelSpec:
     stages: None selects the default.   parameterization: one name or instance, or a mapping by term
     label or group.
     start, fix: natural parameters by name, in data units.   categorical: levels in order by column (None: as they come).
+    relationship: for a grouping factor the relationship of its levels: a file, {file: ..., inverse: ...}, or a matrix.
     transforms: further functions that formulas may call; they cannot be written to a document.
     """
 
@@ -88,7 +89,7 @@ class ModelSpec:
     stages: tuple[Choice, ...] | None = None
     start: dict[str, float] = field(factory=dict)
     fix: dict[str, float] = field(factory=dict)
-    relationship: dict[str, str] = field(factory=dict)
+    relationship: dict[str, Any] = field(factory=dict)
     engine: str | None = None
     categorical: dict[str, list[Any] | None] = field(factory=dict)
     transforms: Mapping[str, Callable[..., Any]] = field(factory=dict, eq=False, repr=False)

@@ -92,7 +92,7 @@ def write_yaml(spec: ModelSpec) -> str:
 
 
 def load_spec(path: str | Path) -> ModelSpec:
-    """A YAML file; its `data` is taken relative to the file. Raises SpecError."""
+    """A YAML file; its `data` and the files of relationships are taken relative to the file. Raises SpecError."""
     file = Path(path)
     try:
         text = file.read_text(encoding="utf-8")
@@ -104,4 +104,10 @@ def load_spec(path: str | Path) -> ModelSpec:
     spec = read_yaml(text, file.name)
     if spec.data is not None and not Path(spec.data).is_absolute():
         spec = attrs.evolve(spec, data=str(file.parent / spec.data))
+    if spec.relationship:
+        beside = {
+            k: str(file.parent / v) if isinstance(v, str) else {**v, "file": str(file.parent / v["file"])}
+            for k, v in spec.relationship.items()
+        }
+        spec = attrs.evolve(spec, relationship=beside)
     return spec

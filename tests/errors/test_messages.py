@@ -387,9 +387,6 @@ def test_scales_do_not_mix(sleepstudy: pd.DataFrame) -> None:
     [
         ({"residual": "ar1(Days | Subject)"}, ("residual", "ar1(Days | Subject)", "leave residual out")),
         ({"variance": "power(fitted)"}, ("variance", "power(fitted)", "leave variance out")),
-        ({"relationship": {"Subject": "kinship"}}, ("relationship", "leave relationship out")),
-        ({"relationship": {"Subject": pd.DataFrame(np.eye(18))}}, ("relationship", "leave relationship out")),
-        ({"relationship": {"Subject": np.eye(18)}}, ("relationship", "leave relationship out")),
     ],
 )
 def test_refused_in_this_version(arguments: dict[str, Any], words: tuple[str, ...], sleepstudy: pd.DataFrame) -> None:
@@ -600,3 +597,92 @@ def test_a_model_without_random_effects(sleepstudy: pd.DataFrame) -> None:
 def test_issues_are_frozen() -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         Issue("a", "b").where = "c"  # type: ignore[misc]
+
+
+# relationships between levels
+
+
+def subjects(sleepstudy: pd.DataFrame, change: Callable[[pd.DataFrame], Any] = lambda K: K) -> Any:
+    labels = sleepstudy["Subject"].unique()
+    return change(pd.DataFrame(np.eye(18), index=labels, columns=labels))
+
+
+def _put(K: pd.DataFrame, *entries: tuple[int, int, float]) -> pd.DataFrame:
+    values = K.to_numpy().copy()
+    for i, j, value in entries:
+        values[i, j] = value
+    return pd.DataFrame(values, K.index, K.columns)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda K: K.iloc[1:, 1:], ("relationship of 'Subject'", "lacks 1 of the 18 levels", "308", "add these rows")),
+        (lambda K: _put(K, (0, 1, 2.0), (1, 0, 2.0)), ("not positive semidefinite", "-1", "covariance or correlation")),
+        (lambda K: _put(K, (0, 1, 0.5)), ("not symmetric", "0.5")),
+        (lambda K: _put(K, (0, 0, np.nan)), ("infinite or not a number",)),
+        (lambda K: K.iloc[:, 1:], ("different labels",)),
+        (lambda K: K.to_numpy(), ("without labels", "Relationship(matrix, levels=[...])")),
+        (lambda K: "no_such_file.csv", ("relationship", "there is no file 'no_such_file.csv'")),
+    ],
+)
+def test_relationships(change: Callable[[pd.DataFrame], Any], words: tuple[str, ...], sleepstudy: pd.DataFrame) -> None:
+    given = subjects(sleepstudy, change)
+    holds(message(mm.DataError, lambda: mm.fit(FORMULA, sleepstudy, relationship={"Subject": given})), *words)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: mm.Relationship(np.eye(3), ["a", "b"]), ("2 labels for 3 rows",)),
+        (lambda: mm.Relationship(np.eye(2), ["a", "a"]), ("'a' occurs twice",)),
+        (lambda: mm.Relationship(np.ones((2, 3)), ["a", "b"]), ("shape (2, 3)", "as many rows as columns")),
+        (
+            lambda: mm.Relationship(np.array([[1.0, 2.0], [2.0, 1.0]]), ["a", "b"], inverse=True).precision,
+            ("inverse that was given is not positive definite", "give a singular K itself"),
+        ),
+        (
+            lambda: mm.Relationship(np.ones((2, 2)), ["a", "b"], inverse=True).precision,
+            ("inverse that was given is not positive definite",),
+        ),
+    ],
+)
+def test_relationship_matrices(make: Callable[[], Any], words: tuple[str, ...]) -> None:
+    holds(message(mm.DataError, make), *words)
+
+
+def test_relationships_of_what_is_not_there(sleepstudy: pd.DataFrame) -> None:
+    K = subjects(sleepstudy)
+    text = message(mm.SpecError, lambda: mm.fit(FORMULA, sleepstudy, relationship={"Subjct": K}))
+    holds(text, "relationship", "Subjct", "Subject")
+    text = message(mm.SpecError, lambda: mm.fit(FORMULA, sleepstudy, relationship={"Subject": 3}))
+    holds(text, "relationship['Subject']", "int", "a DataFrame with labels")
+    text = message(mm.SpecError, lambda: mm.fit(FORMULA, sleepstudy, relationship={"Subject": {"fil": "x"}}))
+    holds(text, "relationship['Subject']", "{file: ..., inverse: true or false}")
+    data = sleepstudy.assign(half=sleepstudy["Days"] % 2)
+    text = message(
+        mm.SpecError,
+        lambda: mm.fit("Reaction ~ Days + (1 | Subject:half)", data, relationship={"Subject:half": K}),
+    )
+    holds(text, "an interaction", "a factor of one column")
+    text = message(
+        mm.EngineRefusedError, lambda: mm.fit(FORMULA, sleepstudy, relationship={"Subject": K}, engine="pooled")
+    )
+    holds(text, "pooled", "independent", "those of Subject are related")
+
+
+# several factors
+
+
+def test_a_factor_with_one_level_among_several(sleepstudy: pd.DataFrame) -> None:
+    data = sleepstudy.assign(site="A")
+    text = message(mm.DataError, lambda: mm.fit("Reaction ~ Days + (1 | Subject) + (1 | site)", data))
+    holds(text, "grouping factor 'site'", "one level", "at least two")
+
+
+def test_as_many_effects_as_rows_among_several_factors(sleepstudy: pd.DataFrame) -> None:
+    formula = "Reaction ~ Days + (1 | Subject) + (1 | Subject:Days)"
+    text = message(mm.DataError, lambda: mm.fit(formula, sleepstudy))
+    holds(text, "1 | Subject:Days", "180 random effects", "180 rows", "told from the residual")
+    fit = mm.fit(formula, sleepstudy, fix={"sigma": 20.0})  # with the residual's variance known they can
+    assert fit.converged

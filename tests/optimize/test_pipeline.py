@@ -131,6 +131,17 @@ def test_the_budget_ends_a_fit_in_words_and_keeps_the_best_point() -> None:
     assert found.point.value <= min(row.value for row in found.trace) + 1e-9
 
 
+def test_phases_name_stages_and_what_continued_them() -> None:
+    data = data_of(BY_ID["dyestuff_reml"])
+    model = mm.ModelBuilder().fixed("Yield ~ 1 + (1 | Batch)").stages("lbfgs").build(data)
+    found = Pipeline(model.stages).run(model.engine, model.covariance, True, ((np.zeros(1),), 1000.0))
+    assert set(found.phases) == {"start", "lbfgs", "lbfgs (cover)", "check"}
+    assert {row.stage for row in found.trace} <= set(found.phases)
+    assert all(seconds > 0 for seconds in found.phases.values())
+    fixed = mm.fit("Yield ~ 1", data)
+    assert list(fixed.diagnostics.phases.index) == ["design", "reduce", "start", "check"]
+
+
 def test_units_do_not_matter() -> None:
     """A slope in units a million times larger: the same fit (lme4 1.1-31 itself stops early here)."""
     plain = mm.fit(FORMULA, SLEEPSTUDY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -150,6 +152,48 @@ def test_tables(fit: mm.FitResult) -> None:
         "converged",
     ):
         assert word in text
+
+
+def test_diagnostics(fit: mm.FitResult) -> None:
+    found = fit.diagnostics
+    assert found.engine == "pooled"
+    assert found.evaluations == fit.estimates.evaluations
+    assert found.total_evaluations == fit.trace["evaluations"].iloc[-1]
+    assert list(found.phases.index) == ["design", "reduce", "start", "newton", "check"]
+    assert np.all(found.phases["seconds"] > 0)
+    assert found.phases["seconds"].sum() == pytest.approx(found.seconds)
+    assert found.phases["share"].sum() == pytest.approx(1.0)
+    assert found.line in fit.summary()
+    assert f"evaluations: {found.total_evaluations} (values" in found.line
+    for word in ("engine: pooled", "reduce", "newton", "%"):
+        assert word in str(found)
+
+
+def test_phases_cover_a_fit_and_each_fit_has_its_own() -> None:
+    model = mm.ModelBuilder().fixed(FORMULA).stages("em", {"gradient": {"max_iterations": 2}}, "em", "cg").build(DATA)
+    began = time.perf_counter()
+    first = model.fit()
+    took = time.perf_counter() - began
+    second = model.fit()
+    for found in (first, second):
+        phases = found.diagnostics.phases["seconds"]
+        assert list(phases.index[:6]) == ["design", "reduce", "start", "em", "gradient", "cg"]
+        assert phases[["design", "reduce"]].to_dict() == model.phases
+    assert sum(first.diagnostics.phases["seconds"].iloc[2:]) <= took
+    assert set(model.phases) == {"design", "reduce"}
+
+
+def test_describe_names_what_was_given_in_python() -> None:
+    data = DATA.assign(w=2.0, Twice=2 * DATA["Days"])
+    model = mm.ModelBuilder().fixed("Reaction ~ Days + Twice").random("Days | Subject", structure="diagonal")
+    text = model.weights("w").parameterization("natural").fix({"sigma": 25.0}).build(data).describe()
+    for line in (
+        "term         Days | Subject: diagonal, natural (absolute)",
+        "held         sigma = 25",
+        "data         180 rows, 0 dropped, weights w",
+        "dropped      1 column: Twice (depend on the columns before them)",
+    ):
+        assert line in text.splitlines()
 
 
 def test_interactions_are_found_in_either_order() -> None:

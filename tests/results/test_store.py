@@ -68,6 +68,8 @@ def test_everything_but_simulation_survives(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(again.tidy(), fit.tidy())
     pd.testing.assert_frame_equal(again.glance(), fit.glance())
     pd.testing.assert_frame_equal(again.trace, fit.trace)
+    assert str(again.diagnostics) == str(fit.diagnostics)
+    pd.testing.assert_frame_equal(again.diagnostics.phases, fit.diagnostics.phases)
     pd.testing.assert_series_equal(again.fitted, fit.fitted)
     pd.testing.assert_series_equal(again.residuals("pearson"), fit.residuals("pearson"))
     pd.testing.assert_frame_equal(again.covariance("Pig"), fit.covariance("Pig"))
@@ -113,6 +115,22 @@ def test_what_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
             archive.writestr("arrays.npz", arrays)
         with pytest.raises(mm.StoreError, match=said):
             mm.load(tmp_path / "changed")
+
+
+def test_a_fit_that_was_saved_without_phases_loads(tmp_path: Path) -> None:
+    fit = mm.fit("Weight ~ Time + (1 | Pig)", DIETOX)
+    file = fit.save(tmp_path / "fit")
+    with zipfile.ZipFile(file) as archive:
+        document, arrays = json.loads(archive.read("fit.json")), archive.read("arrays.npz")
+    document["estimates"]["@dict"] = [pair for pair in document["estimates"]["@dict"] if pair[0] != "phases"]
+    with zipfile.ZipFile(tmp_path / "old", "w") as archive:
+        archive.writestr("fit.json", json.dumps(document))
+        archive.writestr("arrays.npz", arrays)
+    old = mm.load(tmp_path / "old")
+    assert old.diagnostics.phases.empty
+    assert old.diagnostics.line == fit.diagnostics.line
+    assert old.summary() == fit.summary()
+    assert str(old.diagnostics)
 
 
 def test_functions_of_ones_own_cannot_be_saved(tmp_path: Path) -> None:

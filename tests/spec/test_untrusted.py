@@ -335,13 +335,16 @@ def test_python_in_names_of_structures_stages_and_parameters(text: str) -> None:
         {**base, "fix": {text: 1.0}},
         {**base, "start": {text: 1.0}},
         {**base, "categorical": {text: None}},
-        {**base, "relationship": {"Subject": text}},
+        {**base, "relationship": {"Subject": {text: "file"}}},
     ):
 
         def run(document: dict[str, Any] = document) -> Any:
             return mm.fit_spec(document, mm.datasets.load("sleepstudy"))
 
         refused(run)
+    for value in (text, {"file": text}):
+        document = {**base, "relationship": {"Subject": value}}
+        refused(lambda document=document: mm.fit_spec(document, mm.datasets.load("sleepstudy")), mm.DataError)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("text", SLOW.values(), ids=SLOW)

@@ -1,0 +1,126 @@
+"""Fits with related levels: Python, files and YAML agree; levels without rows, prediction, simulation, saving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+import mmframe as mm
+
+FORMULA = "y ~ x + (1 | animal) + (1 | pen)"
+
+
+@pytest.fixture(scope="module")
+def kinship() -> pd.DataFrame:
+    """Twelve families of two parents and four full sibs; parents unrelated."""
+    family = np.zeros((6, 6))
+    family[:2, :2] = np.eye(2)
+    family[2:, :2] = family[:2, 2:] = 0.5
+    family[2:, 2:] = 0.5 + 0.5 * np.eye(4)
+    K = np.kron(np.eye(12), family)
+    labels = [f"a{k:02d}" for k in range(72)]
+    return pd.DataFrame(K, index=labels, columns=labels)
+
+
+@pytest.fixture(scope="module")
+def data(kinship: pd.DataFrame) -> pd.DataFrame:
+    """Records of the sibs only."""
+    rng = np.random.default_rng(5)
+    breeding = np.linalg.cholesky(kinship.to_numpy()) @ rng.normal(size=72)
+    who = np.repeat([k for k in range(72) if k % 6 > 1], 3)
+    pen = rng.integers(0, 8, size=who.size)
+    x = rng.normal(size=who.size)
+    y = 10 + x + 1.2 * breeding[who] + 0.5 * rng.normal(size=8)[pen] + 0.8 * rng.normal(size=who.size)
+    return pd.DataFrame({"y": y, "x": x, "animal": kinship.index[who], "pen": pen})
+
+
+@pytest.fixture(scope="module")
+def fit(data: pd.DataFrame, kinship: pd.DataFrame) -> mm.FitResult:
+    return mm.fit(FORMULA, data, relationship={"animal": kinship})
+
+
+def test_every_way_to_give_it_is_one_model(data: pd.DataFrame, kinship: pd.DataFrame, fit: mm.FitResult) -> None:
+    inverse = np.linalg.inv(kinship.to_numpy())
+    shuffled = kinship.sample(frac=1.0, random_state=1)
+    for given in (
+        shuffled.loc[:, shuffled.index],
+        mm.Relationship(sp.csr_array(kinship.to_numpy()), kinship.index),
+        mm.Relationship(inverse, kinship.index, inverse=True),
+        mm.Relationship(sp.csr_array(np.where(np.abs(inverse) > 1e-12, inverse, 0.0)), kinship.index, inverse=True),
+    ):
+        other = mm.fit(FORMULA, data, relationship={"animal": given})
+        assert other.loglike == pytest.approx(fit.loglike, abs=1e-7)
+        np.testing.assert_allclose(other.covariance("animal"), fit.covariance("animal"), rtol=1e-4)
+        b = other.random_effects["animal"].loc[fit.random_effects["animal"].index]
+        np.testing.assert_allclose(b, fit.random_effects["animal"], atol=1e-4)
+        np.testing.assert_allclose(other.parameters["std_error"], fit.parameters["std_error"], rtol=1e-3)
+    dense = mm.fit(FORMULA, data, relationship={"animal": kinship}, engine="dense")
+    assert dense.loglike == pytest.approx(fit.loglike, abs=1e-7)
+    assert fit.estimates.engine == "blocked"
+
+
+def test_levels_without_rows_get_predictions(fit: mm.FitResult, kinship: pd.DataFrame) -> None:
+    """A parent's prediction is half the sum of its offspring's regressions: here, by the covariance with them."""
+    b = fit.random_effects["animal"]["Intercept"]
+    assert list(b.index) == list(kinship.index)
+    sibs = [k for k in kinship.index if int(k[1:]) % 6 > 1]
+    parents = [k for k in kinship.index if int(k[1:]) % 6 < 2]
+    K = kinship.to_numpy()
+    own, other = kinship.index.get_indexer(sibs), kinship.index.get_indexer(parents)
+    expected = K[np.ix_(other, own)] @ np.linalg.solve(K[np.ix_(own, own)], b[sibs])
+    np.testing.assert_allclose(b[parents], expected, atol=1e-8)
+    new = pd.DataFrame({"x": [0.0], "animal": ["a00"], "pen": [1]})
+    assert fit.predict(new).iloc[0] == pytest.approx(
+        fit.fixed_effects["Intercept"] + b["a00"] + fit.random_effects["pen"]["Intercept"][1]
+    )
+    table = fit.predict(new, interval="prediction")
+    assert table["lower"].iloc[0] < table["estimate"].iloc[0] < table["upper"].iloc[0]
+
+
+def test_files_and_yaml(tmp_path: Path, data: pd.DataFrame, kinship: pd.DataFrame, fit: mm.FitResult) -> None:
+    kinship.to_csv(tmp_path / "kinship.csv", index_label="animal")
+    data.to_csv(tmp_path / "data.csv", index=False)
+    inverse = pd.DataFrame(np.linalg.inv(kinship.to_numpy()), kinship.index, kinship.columns)
+    long = inverse.rename_axis(index="row", columns="column").stack().rename("value").reset_index()
+    long = long[(long["row"] >= long["column"]) & (long["value"].abs() > 1e-12)]
+    long.to_csv(tmp_path / "inverse.csv", index=False)
+    for name, lines in (("plain", "{animal: kinship.csv}"), ("sparse", "{animal: {file: inverse.csv, inverse: true}}")):
+        spec = tmp_path / f"{name}.yaml"
+        spec.write_text(f"mmframe: 1\ndata: data.csv\nformula: {FORMULA}\nrelationship: {lines}\n")
+        found = mm.fit_spec(spec)
+        assert found.loglike == pytest.approx(fit.loglike, abs=1e-7)
+
+
+def test_simulation_keeps_the_relationship(fit: mm.FitResult, data: pd.DataFrame) -> None:
+    """Means of full sibs of one family vary together: their covariance is half the variance."""
+    drawn = fit.simulate(3000, seed=1)
+    rows = [np.flatnonzero((data["animal"] == name).to_numpy())[0] for name in ("a02", "a03", "a08")]
+    cov = np.cov(drawn[rows])
+    variance = fit.covariance("animal").iloc[0, 0]
+    assert cov[0, 1] == pytest.approx(0.5 * variance, abs=0.25)
+    assert cov[0, 2] == pytest.approx(0.0, abs=0.25)
+
+
+def test_a_saved_fit_predicts(tmp_path: Path, fit: mm.FitResult, data: pd.DataFrame) -> None:
+    again = mm.load(fit.save(tmp_path / "fit.mmf"))
+    np.testing.assert_allclose(again.predict(data), fit.predict(data), rtol=1e-12)
+    np.testing.assert_allclose(
+        again.predict(data.head(5), interval="confidence"), fit.predict(data.head(5), interval="confidence"), rtol=1e-9
+    )
+    with pytest.raises(mm.StoreError):
+        again.simulate(1, seed=0)
+
+
+def test_repeated_measures_of_related_levels_may_be_fewer_than_the_levels(kinship: pd.DataFrame) -> None:
+    """One record for each of 48 animals: what relatives share tells the breeding values from the residuals."""
+    rng = np.random.default_rng(8)
+    breeding = np.linalg.cholesky(kinship.to_numpy()) @ rng.normal(size=72)
+    who = [k for k in range(72) if k % 6 > 1]
+    table = pd.DataFrame({"y": breeding[who] + rng.normal(size=48), "animal": kinship.index[who]})
+    found = mm.fit("y ~ 1 + (1 | animal)", table, relationship={"animal": kinship})
+    assert found.converged
+    assert found.nobs == 48
