@@ -109,10 +109,10 @@ def _constant(plan: Plan, rnd: Round, entries: dict[tuple[int, int], Array]) -> 
     products, targets = np.empty(rnd.count), np.empty(rnd.count, dtype=np.int32)
     for lo, hi in _chunks(sizes):  # a few levels at a time, so that temporaries stay small
         part = slice(starts[lo], starts[hi])
-        first, second = pairs_of(o[part])
+        times, second = pairs_of(o[part])
         into = slice(sizes[lo], sizes[hi])
-        np.multiply(values[part][first], values[part][second], out=products[into])
-        targets[into] = c[part][first] * plan.core_size + c[part][second]
+        np.multiply(np.repeat(values[part], times), values[part][second], out=products[into])
+        targets[into] = np.repeat(c[part] * plan.core_size, times) + c[part][second]
     pairs = sp.csc_array((products, targets, sizes), shape=(plan.core_size**2, n))
     return Constant(pairs, sp.csc_array((values**2, c, starts), shape=(plan.core_size, n)))
 

@@ -52,7 +52,7 @@ class Core:
         if singular and not whole:
             N = symmetric(N)
         kept = N if keep or singular else None
-        scaled = _congruence(plan, N, roots)
+        scaled = _congruence(plan, N.copy() if kept is not None else N, roots)
         prior = np.ones(plan.core_size)
         for g in flat:
             prior[plan.core_slice(g)] = 0.0
@@ -96,18 +96,22 @@ class Core:
         return t, out
 
     @cached_property
-    def C(self) -> Array:
-        """(Λ'NΛ + I)⁻¹, (nc, nc); upper triangle, and whole diagonal blocks."""
-        if not self.plan.core_size:
-            return np.zeros((0, 0))
-        with wide_blas(self.plan.core_size):
+    def _inverted(self) -> tuple[tuple[Array, ...], Array]:
+        """The diagonal blocks (levels, q, q) of C = (Λ'NΛ + I)⁻¹ by factor, and T."""
+        plan = self.plan
+        places = [plan.core_columns(g) for g in range(len(plan.sizes))]
+        if not plan.core_size:
+            return tuple(_blocks(np.zeros((0, 0)), at) for at in places), np.zeros((0, 0))
+        with wide_blas(plan.core_size):
             inverse, _ = lapack.dpotri(self.L, lower=1)
-        return np.asarray(inverse.T if max(self.plan.widths) == 1 else symmetric(inverse.T))
+        C = np.asarray(inverse.T if max(plan.widths) == 1 else symmetric(inverse.T))
+        blocks = tuple(_blocks(C, at) for at in places)
+        return blocks, _congruence(plan, C, tuple(r.T for r in self.roots))
 
-    @cached_property
+    @property
     def T(self) -> Array:
-        """(G⁻¹ + N)⁻¹ = ΛCΛ', like C."""
-        return _congruence(self.plan, self.C, tuple(r.T for r in self.roots))
+        """(G⁻¹ + N)⁻¹ = ΛCΛ', (nc, nc); upper triangle, and whole diagonal blocks."""
+        return self._inverted[1]
 
     @cached_property
     def whole_T(self) -> Array:
@@ -123,12 +127,19 @@ class Core:
                 out.append(np.zeros((0, q, q)))
             elif divisible(root, self.blocks[g]):
                 back = np.linalg.inv(root)
-                out.append(back.T @ (np.eye(q) - _blocks(self.C, at)) @ back)
+                out.append(back.T @ (np.eye(q) - self._inverted[0][g]) @ back)
             else:
                 assert self.N is not None
                 R = self.half(np.asfortranarray(self.N[:, self.plan.core_slice(g)])).reshape(self.plan.core_size, -1, q)
                 out.append(self.blocks[g] - np.einsum("nax,nay->axy", R, R))
         return tuple(out)
+
+    def gram(self, rows: Array) -> Array:
+        """Σ n_a'T n_b of the rows n_a of each level: (levels, q, nc) -> (levels, q, q)."""
+        flat = rows.reshape(-1, self.plan.core_size)
+        with wide_blas(self.plan.core_size):
+            half = self.half(flat.T)
+        return np.asarray(np.einsum("xla,xlb->lab", *(half.reshape(-1, *rows.shape[:2]),) * 2, optimize=True))
 
     def inner(self) -> Array:
         """Z'V⁻¹Z over all columns of the core, (nc, nc). Needs `keep`."""
@@ -156,12 +167,15 @@ def _blocks(N: Array, at: Array) -> Array:
 
 
 def _congruence(plan: Plan, N: Array, roots: tuple[Array, ...]) -> Array:
-    """Λ'NΛ."""
+    """Λ'NΛ; N is used up."""
     if max(plan.widths) == 1:
         scale = np.concatenate([np.full(plan.core_columns(g).size, float(r[0, 0])) for g, r in enumerate(roots)])
-        out = N * scale
-        out *= scale[:, None]
-        return np.asarray(out)
+        if scale.size and np.all(scale == scale[0]):
+            N *= scale[0] ** 2
+        else:
+            N *= scale
+            N *= scale[:, None]
+        return N
     once = np.empty_like(N)
     for step in (0, 1):
         source = N if step == 0 else once.T

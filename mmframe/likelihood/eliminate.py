@@ -26,6 +26,7 @@ from mmframe.covariance.domain import Array
 from mmframe.likelihood import stack
 from mmframe.likelihood.arrange import Arranged, Constant
 from mmframe.likelihood.blocks import Plan, Round
+from mmframe.likelihood.core import Core
 from mmframe.likelihood.products import dense_products, dense_quadratics
 from mmframe.likelihood.threads import wide_blas
 
@@ -99,10 +100,10 @@ class Eliminated:
         return out
 
     def inverse(
-        self, T: Array, keep: tuple[tuple[int, int], ...] = ()
+        self, core: Core, T: Array, keep: tuple[tuple[int, int], ...] = ()
     ) -> tuple[list[Array], list[Array], dict[tuple[int, int], Array]]:
         """(Σ over the rounds' levels of Z_i'V⁻¹Z_i (q, q), T_ii (q, q, m)) by factor, and T_ij of the entries in `keep`,
-        given T over the core.
+        given T over the core (its own, or with a derivative).
 
         T_ii of core levels is zero in what is returned.
         """
@@ -116,7 +117,7 @@ class Eliminated:
         diagonal = [np.zeros((q, q, m), dtype) for q, m in zip(plan.widths, plan.sizes, strict=True)]
         sums = [np.zeros((q, q), dtype) for q in plan.widths]
         for step in reversed(self.steps):
-            Q = self._quadratics(step, entries, diagonal, T)
+            Q = self._quadratics(step, entries, diagonal, core, T)
             g, rows = step.round.g, slice(step.round.start, step.round.stop)
             M, D = step.M, step.D
             DM = stack.product(D, M)
@@ -127,14 +128,15 @@ class Eliminated:
             diagonal[g][:, :, rows] = M + stack.product(stack.product(M, Q), M)
         return sums, diagonal, entries
 
-    def _quadratics(self, step: Step, entries: dict[tuple[int, int], Array], diagonal: list[Array], T: Array) -> Array:
+    def _quadratics(
+        self, step: Step, entries: dict[tuple[int, int], Array], diagonal: list[Array], core: Core, T: Array
+    ) -> Array:
         """Q_i of a round (q, q, n), and T_ij of its entries where earlier rounds want them."""
         plan, rnd = self.plan, step.round
         q, n = plan.widths[rnd.g], rnd.stop - rnd.start
         dtype = T.dtype if not step.N else np.result_type(T, *step.N.values())
         if rnd.kind == "dense":
-            with wide_blas(plan.core_size):
-                return dense_quadratics(plan, step, T)
+            return dense_quadratics(plan, step, core, T)
         if step.constant is not None:
             # each pair counts twice, those of a neighbour with itself once
             pairs, squares = step.constant.pairs, step.constant.squares

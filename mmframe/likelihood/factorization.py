@@ -85,7 +85,7 @@ class Factorization:
 
     def traces(self) -> list[Array]:
         """Σ Z_i'V⁻¹Z_i by factor, (q, q): the score of log|V|."""
-        sums, blocks, entries = self.rounds.inverse(self.core.T, tuple((g, g) for g in self.priors))
+        sums, blocks, entries = self.rounds.inverse(self.core, self.core.T, tuple((g, g) for g in self.priors))
         out = []
         for g, core in enumerate(self.core.scores()):
             if g in self.priors:
@@ -132,7 +132,7 @@ class Factorization:
     def blocks(self) -> list[Array]:
         """The diagonal blocks of (G⁻¹ + Z'Z)⁻¹ by factor, (q, q, m) in the plan's order."""
         T = self.core.T
-        _, out, _ = self.rounds.inverse(T)
+        _, out, _ = self.rounds.inverse(self.core, T)
         for g, mine in enumerate(out):
             at = self.plan.core_columns(g)
             mine[:, :, self.plan.first_core[g] :] = T[at[:, None, :], at[None, :, :]]

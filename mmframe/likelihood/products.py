@@ -12,6 +12,7 @@ from mmframe.covariance.domain import Array
 
 if TYPE_CHECKING:
     from mmframe.likelihood.blocks import Plan
+    from mmframe.likelihood.core import Core
     from mmframe.likelihood.eliminate import Step
 
 _ROWS = 512
@@ -49,16 +50,15 @@ def dense_products(plan: Plan, step: Step, N: Array) -> None:
             blas.dsyrk(-1.0, half.reshape(-1, plan.core_size).T, beta=1.0, c=N.T, lower=1, overwrite_c=1)
 
 
-def dense_quadratics(plan: Plan, step: Step, T: Array) -> Array:
-    """Q_i = N_ij T_jk N_ki: (q, q, n)."""
+def dense_quadratics(plan: Plan, step: Step, core: Core, T: Array) -> Array:
+    """Q_i = N_ij T_jk N_ki: (q, q, n); through the root of T where numbers are real, at half the cost."""
     q = plan.widths[step.round.g]
     kind = np.result_type(T, *step.N.values())
     Q = np.empty((q, q, step.round.stop - step.round.start), dtype=kind)
     for part, dense in _rows(plan, step):
-        wide = dense.reshape(-1, plan.core_size)
-        if np.iscomplexobj(T) or np.iscomplexobj(dense):
-            moved = wide @ T
-        else:  # from the upper triangle of T, the lower one of T.T
-            moved = blas.dsymm(1.0, T.T, wide.T, lower=1).T
-        Q[:, :, part] = np.einsum("nxc,nyc->xyn", moved.reshape(dense.shape), dense)
+        if not np.issubdtype(kind, np.complexfloating):
+            Q[:, :, part] = np.moveaxis(core.gram(dense), 0, -1)
+        else:
+            moved = (dense.reshape(-1, plan.core_size) @ T).reshape(dense.shape)
+            Q[:, :, part] = np.einsum("nxc,nyc->xyn", moved, dense)
     return Q

@@ -71,7 +71,7 @@ def second_traces(data: Arranged, at: Factorization, moved: tuple[Array, ...]) -
         dG = tuple(d[j] for d in moved)
         rounds = eliminate(data, at.roots, tuple(_STEP * d for d in dG))
         change, moved_T = _moved_core(plan, core, inner, rounds.N.imag / _STEP, dG)
-        sums, blocks, _ = rounds.inverse(core.whole_T + 1j * _STEP * moved_T)
+        sums, blocks, _ = rounds.inverse(core, core.whole_T + 1j * _STEP * moved_T)
         scores = []
         for g, inside_core in enumerate(change):
             T = np.sum(blocks[g], axis=2)

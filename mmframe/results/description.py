@@ -35,8 +35,8 @@ def describe_spec(spec: ModelSpec, resolved: Resolved) -> str:
 def describe_model(model: Model, resolved: Resolved, engines: Sequence[type[Engine]]) -> str:
     """All of it: what the data give, the engine, why the others were not taken, and the engine's blocks."""
     design, chosen = model.design, model.engine
-    known = (("weights", model.spec.weights), ("offset", model.spec.offset))
-    data = [_count(design.n, "row"), f"{design.n_missing:,} dropped", *(f"{k} {v}" for k, v in known if v is not None)]
+    given = (("weights", model.spec.weights), ("offset", model.spec.offset))
+    data = [_count(design.n, "row"), f"{design.n_missing:,} dropped", *(f"{k} {v}" for k, v in given if v is not None)]
     lines = [
         describe_spec(model.spec, resolved),
         _line("data", ", ".join(data)),
@@ -46,7 +46,11 @@ def describe_model(model: Model, resolved: Resolved, engines: Sequence[type[Engi
         lines.append(_line("dropped", f"{_names(design.dropped)} (depend on the columns before them)"))
     for number, grouping in enumerate(design.groupings):
         columns = [c for t in design.terms if t.grouping == number for c in t.columns]
-        lines.append(_line("grouping", f"{grouping.name}: {_count(grouping.size, 'level')} x {_names(columns)}"))
+        known = grouping.relationship
+        related = "" if known is None else f", related by {'the inverse of K' if known.inverse else 'K'}"
+        lines.append(
+            _line("grouping", f"{grouping.name}: {_count(grouping.size, 'level')} x {_names(columns)}{related}")
+        )
     size = sum(t.size for t in model.covariance.terms)
     lines += [_line("covariance", f"{_count(size, 'parameter')} and σ²"), _line("engine", chosen.name)]
     spare = "it was not asked for" if model.spec.engine is not None else f"{chosen.name} comes before it"

@@ -12,7 +12,7 @@ import pytest
 from mmframe.covariance.structure import Points
 from mmframe.design.design import Design, DesignTerm, Grouping
 from mmframe.errors import EngineRefusedError
-from mmframe.likelihood import blocks
+from mmframe.likelihood import blocks, ordering
 from mmframe.likelihood.blocked import BlockedEngine
 from mmframe.likelihood.cells import CellStatistics
 from mmframe.likelihood.dense import DenseEngine
@@ -26,7 +26,7 @@ Array = np.ndarray
 # columns that go to the core at once, columns up to which fill goes to the core, density of a dense rest, pairs, products
 LIMITS = ("SMALL", "DENSE", "_FULL", "MAX_PAIRS", "MAX_PRODUCTS")
 PLANS = {
-    "as it comes": tuple(getattr(blocks, name) for name in LIMITS),
+    "as it comes": tuple(getattr(ordering, name) for name in LIMITS),
     "one round": (0, 1500, 0.3, 10**7, 10**7),
     "rounds to the end": (0, 0, 2.0, 10**7, 10**7),
     "rounds and core": (12, 0, 2.0, 10**7, 10**7),
@@ -38,7 +38,7 @@ KINDS = ("regular", "singular", "zero", "large")
 @pytest.fixture(params=list(PLANS))
 def plan(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in zip(LIMITS, PLANS[request.param], strict=True):
-        monkeypatch.setattr(blocks, name, value)
+        monkeypatch.setattr(ordering, name, value)
     return str(request.param)
 
 
@@ -177,7 +177,7 @@ def test_nested_designs_take_no_dense_detour() -> None:
     """20,000 pupils in 1,000 classes in 50 schools: nothing dense, and entries in proportion to the levels."""
     shape = Shape((20_000, 1_000, 50), (1, 1, 1), nested=((0, 1), (1, 2)), n=60_000, seed=4)
     plan = BlockedEngine.reduce(shape.design()).plan
-    assert plan.core_size <= blocks.SMALL
+    assert plan.core_size <= ordering.SMALL
     entries = sum(e.rows.size for e in plan.edges.values())
     assert entries <= 2 * 20_000 + 1_000
     assert plan.fill == 0
@@ -198,7 +198,7 @@ def test_separate_crossed_blocks_stay_sparse() -> None:
     y = rng.normal(size=n) + rng.normal(size=20_000)[pupil] + rng.normal(size=3_000)[teacher]
     design = Design(one, y, ("1",), (), "y", terms, groupings, None, None, pd.RangeIndex(n), np.arange(n))
     engine = BlockedEngine.reduce(design)
-    assert engine.plan.core_size <= blocks.SMALL
+    assert engine.plan.core_size <= ordering.SMALL
     assert sum(e.rows.size for (g, _), e in engine.plan.edges.items() if g == 1) < schools * 10 * 10 / 2
     assert "block-sparse" in engine.plan.describe()
     found = engine.evaluate((np.eye(1), np.eye(1)), reml=True, score=True)

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from mmframe.design.design import Design
 from mmframe.design.relationship import Relationship
-from mmframe.likelihood import blocks
+from mmframe.likelihood import ordering
 from mmframe.likelihood.blocked import BlockedEngine
 from mmframe.likelihood.dense import DenseEngine
 from mmframe.likelihood.information import second_derivatives, sums
@@ -83,7 +83,7 @@ def test_value_scores_and_hessian_equal_the_oracle(
     shape: Shape, kind: str, plan: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in zip(LIMITS, PLANS[plan], strict=True):
-        monkeypatch.setattr(blocks, name, value)
+        monkeypatch.setattr(ordering, name, value)
     design = related(shape.design(), kind, len(shape.levels) // 2 if len(shape.levels) == 3 else 0)
     fast, slow = BlockedEngine.reduce(design), DenseEngine.reduce(design)
     for G in (shape.G("regular"), shape.G("singular")):

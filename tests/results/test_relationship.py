@@ -124,3 +124,9 @@ def test_repeated_measures_of_related_levels_may_be_fewer_than_the_levels(kinshi
     found = mm.fit("y ~ 1 + (1 | animal)", table, relationship={"animal": kinship})
     assert found.converged
     assert found.nobs == 48
+
+
+def test_the_description_names_it(data: pd.DataFrame, kinship: pd.DataFrame) -> None:
+    text = mm.ModelBuilder().fixed(FORMULA).relationship({"animal": kinship}).build(data).describe()
+    assert "animal: 72 levels x 1 column: Intercept, related by K" in text
+    assert "not pooled" in text
