@@ -52,14 +52,14 @@ class Relationship:
                 if set(matrix.index) != set(matrix.columns):
                     raise DataError("relationship: the rows and the columns of the table have different labels")
                 matrix = matrix.loc[:, list(matrix.index)]
-            matrix = matrix.to_numpy(dtype=float)
+            matrix = matrix.to_numpy()
         if levels is None:
             raise DataError(
                 "relationship: a matrix without labels · allowed: a DataFrame with labels,"
                 " or Relationship(matrix, levels=[...])"
             )
         labels = pd.Index(levels)
-        matrix = sp.csr_array(matrix, dtype=float) if sp.issparse(matrix) else np.asarray(matrix, dtype=float)
+        matrix = _numbers(matrix)
         _check(matrix, labels)
         self.__attrs_init__(matrix, labels, bool(inverse))
 
@@ -69,13 +69,7 @@ class Relationship:
         (one triangle or both). Raises DataError."""
         table = read_table(path, "relationship")
         if tuple(table.columns) == _TRIPLETS:
-            labels = pd.Index(pd.unique(pd.concat([table["row"], table["column"]])))
-            i, j = labels.get_indexer(table["row"]), labels.get_indexer(table["column"])
-            values, size = table["value"].to_numpy(dtype=float), len(labels)
-            given = sp.coo_array((values, (i, j)), shape=(size, size)).tocsr()
-            mirrored = sp.csr_array(given.T) - sp.diags_array(given.diagonal())
-            one_triangle = (given != given.T).nnz > 0
-            return cls(given + mirrored if one_triangle else given, labels, inverse)
+            return cls(*_from_triplets(table, str(path)), inverse)
         table = table.set_index(table.columns[0])
         # the header of a file is text; so are labels that look like numbers there
         if len(table.columns) == len(table.index):
@@ -120,6 +114,7 @@ class Relationship:
             return _dense_root(self.matrix.toarray())
         return _dense_root(self.matrix)
 
+    @cached_property
     def covariance(self) -> Array:
         """K (m, m), written out."""
         dense = self.matrix.toarray() if sp.issparse(self.matrix) else self.matrix
@@ -144,7 +139,7 @@ class Relationship:
             shown = ", ".join(map(repr, missing[:5].tolist())) + (", ..." if len(missing) > 5 else "")
             raise DataError(
                 f"relationship of {factor!r}: it lacks {len(missing)} of the {len(labels)} levels in the data ({shown})"
-                f" · its labels are such as {self.levels[0]!r} · add these rows and columns, or drop the data's rows"
+                f" · its labels are such as {self.levels[:1].tolist()[0]!r} · add these rows and columns, or drop the data's rows"
             )
         return np.asarray(found, dtype=np.intp)
 
@@ -168,13 +163,52 @@ def as_relationship(value: Any, factor: str) -> Relationship:
     raise SpecError(Issue(f"relationship[{factor!r}]", type(value).__name__, allowed))
 
 
+def _numbers(matrix: Any) -> Any:
+    """A sparse or dense matrix of real numbers."""
+    try:
+        made = sp.csr_array(matrix) if sp.issparse(matrix) else np.asarray(matrix)
+        if np.issubdtype(made.dtype, np.complexfloating):
+            raise ValueError("complex numbers")
+        return made.astype(float)
+    except (TypeError, ValueError) as problem:
+        raise DataError(f"relationship: its entries are not real numbers ({problem})") from None
+
+
+def _from_triplets(table: pd.DataFrame, path: str) -> tuple[sp.csr_array, pd.Index]:
+    """The matrix of the columns row, column, value: one triangle, or both."""
+    if table[["row", "column"]].isna().any(axis=None):
+        raise DataError(f"relationship: {path!r} has rows without a label · fill them, or drop them")
+    labels = pd.Index(pd.unique(pd.concat([table["row"], table["column"]])))
+    i, j = labels.get_indexer(table["row"]), labels.get_indexer(table["column"])
+    size = len(labels)
+    values = _numbers(table["value"].to_numpy())
+    key, mirror = i * size + j, j * size + i
+    if len(np.unique(key)) < key.size:
+        first = table.loc[pd.Series(key).duplicated().to_numpy(), ["row", "column"]].iloc[0].tolist()
+        raise DataError(f"relationship: {path!r} gives the entry {first} twice · allowed: each entry once")
+    off = i != j
+    paired = np.isin(mirror[off], key[off])
+    if np.all(paired):
+        return sp.coo_array((values, (i, j)), shape=(size, size)).tocsr(), labels
+    if np.any(paired):
+        raise DataError(f"relationship: {path!r} mirrors some entries and others not · allowed: one triangle, or both")
+    rows, cols = np.concatenate([i, j[off]]), np.concatenate([j, i[off]])
+    return sp.coo_array((np.concatenate([values, values[off]]), (rows, cols)), shape=(size, size)).tocsr(), labels
+
+
 def _check(matrix: Any, labels: pd.Index) -> None:
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise DataError(f"relationship: a matrix of shape {matrix.shape} · allowed: as many rows as columns")
+    if matrix.shape[0] == 0:
+        raise DataError("relationship: the matrix is empty · allowed: a row and a column for each level")
+    if labels.hasnans:
+        raise DataError("relationship: some labels are missing · fill them")
     if len(labels) != matrix.shape[0]:
         raise DataError(f"relationship: {len(labels)} labels for {matrix.shape[0]} rows · one each")
     if not labels.is_unique:
-        raise DataError(f"relationship: the label {labels[labels.duplicated()][0]!r} occurs twice · allowed: once each")
+        raise DataError(
+            f"relationship: the label {labels[labels.duplicated()].tolist()[0]!r} occurs twice · allowed: once each"
+        )
     values = matrix.data if sp.issparse(matrix) else matrix
     if not np.all(np.isfinite(values)):
         raise DataError("relationship: some entries are infinite or not a number")

@@ -33,6 +33,12 @@ from mmframe.likelihood.related import Related, precision_blocks
 from mmframe.likelihood.second_traces import second_traces, second_traces_by_differences
 from mmframe.likelihood.stack import full
 
+# Sizes beyond which a pass for each tangent costs more than the Newton steps that exact traces save: columns of the core,
+# pairs of the rounds, random effects in all.
+_CORE, _LISTED, _COLUMNS = 400, 200_000, 5000
+# Columns of the core up to which the exact curvature takes seconds at the end; where K⁻¹ was given it is by differences.
+_EXACT, _EXACT_RELATED = 4000, 500
+
 
 @frozen(eq=False)
 class _State:
@@ -218,13 +224,12 @@ class BlockedEngine(Engine):
     def prefers_average(self) -> bool:
         plan = self.plan
         listed = sum(r.count for r in plan.rounds)
-        return bool(self.priors) or (
-            bool(plan.rounds) and (plan.core_size > 400 or listed > 200_000 or plan.columns > 5000)
-        )
+        large = plan.core_size > _CORE or listed > _LISTED or plan.columns > _COLUMNS
+        return bool(self.priors) or (bool(plan.rounds) and large)
 
     @property
     def exact_is_affordable(self) -> bool:
-        return self.plan.core_size <= (500 if self.priors else 4000)
+        return self.plan.core_size <= (_EXACT_RELATED if self.priors else _EXACT)
 
     def average(
         self, G: tuple[Array, ...], tangents: tuple[Array, ...], *, reml: bool, sigma2: float | None = None

@@ -50,7 +50,7 @@ class DenseEngine(Engine):
             design.weighted(design.y),
             tuple(design.weighted(t.Z) for t in design.terms),
             tuple(
-                (c[:, None] == c[None, :]).astype(float) if k is None else k.covariance()[np.ix_(c, c)]
+                (c[:, None] == c[None, :]).astype(float) if k is None else k.covariance[np.ix_(c, c)]
                 for c, k in zip(codes, related, strict=True)
             ),
             tuple(design.groupings[t.grouping].size for t in design.terms),
@@ -154,7 +154,7 @@ class DenseEngine(Engine):
             member[np.arange(design.n), grouping.codes] = 1.0
             wide.append((member[:, :, None] * design.weighted(Z)[:, None, :]).reshape(design.n, -1))
             known = grouping.relationship
-            priors.append(np.kron(np.eye(grouping.size) if known is None else known.covariance(), prior))
+            priors.append(np.kron(np.eye(grouping.size) if known is None else known.covariance, prior))
             shapes.append((grouping.size, len(prior)))
         Z_all = np.column_stack(wide)
         prior = np.asarray(block_diag(*priors))

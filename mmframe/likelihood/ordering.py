@@ -99,7 +99,7 @@ def _independent_set(A: sp.csr_array) -> Ints:
     """Nodes whose degree is smaller than that of all their neighbours (ties by a fixed shuffle), and not large."""
     n = A.shape[0]
     degree = np.diff(A.indptr)
-    rank = degree * n + np.random.default_rng(n).permutation(n)
+    rank = degree.astype(np.int64) * n + np.random.default_rng(n).permutation(n)
     least = np.full(n, np.iinfo(np.intp).max)
     full = degree > 0
     least[full] = np.minimum.reduceat(rank[A.indices], A.indptr[:-1][full])

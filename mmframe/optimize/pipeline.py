@@ -334,7 +334,10 @@ class _Run:
         if not moved:
             return point, check
         cover = self.model.cover(tuple(flats), point.sigma2)
-        candidate = self._point(cover, cover.theta(tuple(flats), point.sigma2))
+        theta = cover.theta(tuple(flats), point.sigma2)
+        if not np.isfinite(self._problem(cover).value(theta)):
+            return point, check
+        candidate = self._point(cover, theta)
         if candidate.value > point.value + 1e-8:
             return point, check
         # The numbers themselves, not their way through coordinates: an exact zero stays one.

@@ -15,6 +15,8 @@ from mmframe.likelihood.engine import Engine
 
 # Entries of G beyond this number start from a multiple of the identity instead: the equations grow as q⁴.
 _MAX_ENTRIES = 60
+# Variances of effects beyond this many times the residual mean square of least squares are not believed.
+_MOST = 100.0
 
 
 def moments(engine: Engine, widths: tuple[int, ...], *, reml: bool) -> tuple[tuple[Array, ...], float]:
@@ -33,16 +35,19 @@ def moments(engine: Engine, widths: tuple[int, ...], *, reml: bool) -> tuple[tup
         found = engine.moments(relative, tuple(tangents), reml=reml)
         if found is not None:
             G, sigma2 = found
-            return tuple(sigma2 * _inside(g / sigma2, u) for g, u in zip(G, units, strict=True)), sigma2
+            # effects do not vary more than the response: a factor that X explains has no moments of its own
+            most = _MOST * engine.residual_square / (engine.n * sigma2)
+            return tuple(sigma2 * _inside(g / sigma2, u, most) for g, u in zip(G, units, strict=True)), sigma2
     final = engine.evaluate(relative, reml=reml, score=False)
     sigma2 = final.sigma2 if final is not None else 1.0
     return tuple(g * sigma2 for g in relative), sigma2
 
 
-def _inside(G: Array, unit: Array) -> Array:
-    """G moved well inside the cone, in units of its basis."""
+def _inside(G: Array, unit: Array, most: float) -> Array:
+    """G moved well inside the cone, and its largest eigenvalues to `most`, in units of its basis."""
     scaled = np.outer(unit, unit) * 0.5 * (G + G.T)
     values, vectors = np.linalg.eigh(scaled)
+    values = np.minimum(values, most)
     floor = max(0.02 * float(values[-1]), 1e-3)
     lifted = (vectors * np.maximum(values, floor)) @ vectors.T
     return np.asarray(lifted / np.outer(unit, unit))

@@ -24,6 +24,8 @@ from mmframe.results.predict import check_confidence
 COLUMNS = ["name", "side", "group", "kind", "row", "column", "estimate", "std_error"]
 # Reported quantities this near to a bound, relative to its size, are at it, and have no standard error.
 _AT_BOUND = 1e-4
+# A reported quantity that moves by more than this share of itself along a direction without information is not determined.
+_UNTOLD = 1e-3
 
 
 def parameter_table(engine: Engine, rows: tuple[report.Reported, ...], found: Found, *, reml: bool) -> pd.DataFrame:
@@ -31,8 +33,11 @@ def parameter_table(engine: Engine, rows: tuple[report.Reported, ...], found: Fo
     terms = found.cover.terms
     flats, sigma2 = found.point.flats, found.point.sigma2
     estimates = np.append(report.values(rows, terms, flats), np.sqrt(sigma2))
-    covariance, jacobian = _covariance_and_jacobian(engine, rows, found, reml)
+    covariance, lost, jacobian = _covariance_and_jacobian(engine, rows, found, reml)
     variances = np.einsum("ri,ij,rj->r", jacobian, covariance, jacobian)
+    # what moves along a direction that carries no information has no error that could be told
+    untold = np.linalg.norm(jacobian @ lost, axis=1) > _UNTOLD * np.maximum(np.abs(estimates), 1e-300)
+    variances = np.where(untold, np.nan, variances)
     errors = np.sqrt(np.where(variances > 0, variances, np.nan))
     units = engine.unit_scales
     for n, row in enumerate(rows):
@@ -61,7 +66,9 @@ def _at_bound(row: report.Reported, estimate: float, sigma: float, units: tuple[
 
 def _covariance_and_jacobian(
     engine: Engine, rows: tuple[report.Reported, ...], found: Found, reml: bool
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
+    """The covariance of the coordinates, the directions without information (as columns, of the size at which the
+    criterion would have to change), and the derivatives of what is reported."""
     flats, sigma2 = found.point.flats, found.point.sigma2
     cover = found.cover.absolute()
     if cover is not found.cover:  # held coordinates move to the new scale
@@ -70,7 +77,9 @@ def _covariance_and_jacobian(
     theta = cover.theta(flats, sigma2)
     problem = Problem(engine, cover, reml, average=not engine.exact_is_affordable)
     hessian = problem.hessian(theta)
-    covariance = inverse_information(hessian)
+    if not np.all(np.isfinite(hessian)):  # no exact curvature at a singular G where K⁻¹ was given
+        hessian = Problem(engine, cover, reml, average=True).hessian(theta)
+    covariance, lost = inverse_information(hessian)
     # steps in proportion to the standard errors of the coordinates, whatever the units of the response
     errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
 
@@ -81,7 +90,7 @@ def _covariance_and_jacobian(
 
     jacobian = central_differences(read, theta, _steps(theta, errors)).T if theta.size else np.zeros((len(rows) + 1, 0))
     # A correlation of a variance that is zero has no value, and no derivative.
-    return covariance, np.where(np.isfinite(jacobian), jacobian, 0.0)
+    return covariance, lost, np.where(np.isfinite(jacobian), jacobian, 0.0)
 
 
 def _steps(theta: Array, errors: Array) -> Array:
@@ -93,18 +102,18 @@ def _steps(theta: Array, errors: Array) -> Array:
     )
 
 
-def inverse_information(hessian: Array) -> Array:
-    """Twice the inverse of the Hessian of −2 log L on the directions that carry information."""
+def inverse_information(hessian: Array) -> tuple[Array, Array]:
+    """Twice the inverse of the Hessian of −2 log L on the directions that carry information, and the others (columns)."""
     if not hessian.size:
-        return hessian
+        return hessian, hessian
     if not np.all(np.isfinite(hessian)):
-        return np.full_like(hessian, np.nan)
+        return np.full_like(hessian, np.nan), np.zeros_like(hessian)
     diagonal = np.diag(hessian)
     unit = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     values, vectors = np.linalg.eigh(hessian * np.outer(unit, unit))
     good = values > 1e-9
     inverse = (vectors[:, good] / values[good]) @ vectors[:, good].T
-    return np.asarray(2.0 * inverse * np.outer(unit, unit))
+    return np.asarray(2.0 * inverse * np.outer(unit, unit)), unit[:, None] * vectors[:, ~good]
 
 
 def with_intervals(table: pd.DataFrame, confidence: float) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from mmframe.results.source import StoredSource
 from mmframe.spec.document import as_named, from_dict, to_dict
 
 FORMAT = 1
+_MATRIX = "(a matrix)"  # stands in a saved specification for a relationship that was no file
 _JSON, _ARRAYS = "fit.json", "arrays.npz"
 
 
@@ -153,7 +154,7 @@ def save(fit: FitResult, path: str | Path) -> Path:
         fit.spec,
         weights=None if _is_array(fit.spec.weights) else fit.spec.weights,
         offset=None if _is_array(fit.spec.offset) else fit.spec.offset,
-        relationship={k: v for k, v in fit.spec.relationship.items() if isinstance(v, (str, dict))},
+        relationship={k: v if isinstance(v, (str, dict)) else _MATRIX for k, v in fit.spec.relationship.items()},
         random=tuple(attrs.evolve(t, structure=as_named(t.structure)) for t in fit.spec.random),
     )
     estimates = {**_fields(fit.estimates), "terms": [_fields(t) for t in fit.estimates.terms]}

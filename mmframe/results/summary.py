@@ -22,7 +22,8 @@ def summary(fit: FitResult) -> str:
         f"  data         {e.nobs} rows" + (f", {e.n_missing} more dropped for missing values" if e.n_missing else ""),
     ]
     for name, levels in zip(e.grouping_names, e.grouping_levels, strict=True):
-        lines.append(f"  groups       {name}: {len(levels)} levels")
+        related = " (related)" if name in fit.spec.relationship else ""
+        lines.append(f"  groups       {name}: {len(levels)} levels{related}")
     if e.dropped:
         lines.append(f"  dropped      {', '.join(e.dropped)} (depend on the columns before them)")
     lines += [

@@ -16,7 +16,11 @@ from tests.reference.cases import BY_ID
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCHEDULE = (Choice("em", {"max_iterations": 20}), Choice("gradient", {"max_iterations": 5}), Choice("cg"))
 # lme4 1.1-31, Newton-polished: the reference cases of the same models.
-EXPECTED = {"sleepstudy.yaml": "sleepstudy_rs_reml", "dietox.yaml": "dietox_rs_reml"}
+EXPECTED = {
+    "sleepstudy.yaml": "sleepstudy_rs_reml",
+    "dietox.yaml": "dietox_rs_reml",
+    "penicillin.yaml": "penicillin_reml",
+}
 
 
 def test_every_example_has_its_reference() -> None:
@@ -42,3 +46,8 @@ def test_an_examples_data_are_the_data_set(name: str) -> None:
     """The file beside the specification is the one that `mmframe.datasets` ships."""
     shipped = Path(mm.datasets.__file__).parent / f"{name}.csv"
     assert (EXAMPLES / f"{name}.csv").read_bytes() == shipped.read_bytes()
+
+
+def test_the_data_of_penicillin_are_those_of_its_reference() -> None:
+    reference = Path(__file__).parents[1] / "reference" / BY_ID["penicillin_reml"]["data"]
+    assert (EXAMPLES / "penicillin.csv").read_bytes() == reference.read_bytes()

@@ -224,3 +224,18 @@ def test_the_description_names_every_factor_and_its_block(plan: str) -> None:
         assert lines[-1].endswith("dense core: 0 x 0")
     if plan == "as it comes":
         assert "in the core of 85 columns" in lines[1]
+
+
+def test_the_order_of_a_star_of_many_nodes() -> None:
+    """One level joined to 50,000 others: degree times the number of nodes is beyond 32 bits."""
+    import scipy.sparse as sp
+
+    n = 50_001
+    hub, leaves = np.zeros(n - 1, dtype=np.int32), np.arange(1, n, dtype=np.int32)
+    star = sp.coo_array(
+        (np.ones(2 * n - 2), (np.concatenate([hub, leaves]), np.concatenate([leaves, hub]))), shape=(n, n)
+    ).tocsr()
+    star.indices, star.indptr = star.indices.astype(np.int32), star.indptr.astype(np.int32)
+    chosen = ordering._independent_set(star)
+    assert 0 not in chosen
+    assert chosen.size == n - 1

@@ -163,3 +163,27 @@ def test_population_intervals_need_no_group() -> None:
     weighted = mm.fit(FORMULA, SLEEPSTUDY.assign(w=1.0), weights="w")
     with pytest.raises(mm.DataError, match="not positive"):
         weighted.predict(new.assign(w=-1.0), level="population", interval="prediction")
+
+
+def test_two_groupings_that_are_one_have_no_errors_of_their_own() -> None:
+    """Only the sum of their variances is determined."""
+    data = mm.datasets.load("sleepstudy")
+    data["again"] = "s" + data["Subject"].astype(str)
+    one = mm.fit("Reaction ~ Days + (1 | Subject)", data)
+    two = mm.fit("Reaction ~ Days + (1 | Subject) + (1 | again)", data)
+    assert two.loglike == pytest.approx(one.loglike, abs=1e-6)
+    table = two.parameters.set_index("name")
+    assert np.isnan(table["std_error"].iloc[:2]).all()
+    assert table["std_error"]["sigma"] == pytest.approx(one.parameters["std_error"].iloc[-1], rel=1e-3)
+
+
+def test_a_grouping_that_the_fixed_effects_explain() -> None:
+    """Its moments are rounding; the start must not run away with them."""
+    rng = np.random.default_rng(4)
+    n = 150
+    table = pd.DataFrame({"g": rng.integers(0, 8, n), "h": rng.integers(0, 12, n), "x": rng.normal(size=n)})
+    table["c"] = "l" + table["g"].astype(str)
+    table["y"] = table["x"] + rng.normal(size=12)[table["h"]] + rng.normal(size=n)
+    fit = mm.fit("y ~ x + c + (1 | g) + (1 + x | h)", table)
+    without = mm.fit("y ~ x + c + (1 + x | h)", table)
+    assert fit.loglike == pytest.approx(without.loglike, abs=1e-4)

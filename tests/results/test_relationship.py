@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +131,75 @@ def test_the_description_names_it(data: pd.DataFrame, kinship: pd.DataFrame) -> 
     text = mm.ModelBuilder().fixed(FORMULA).relationship({"animal": kinship}).build(data).describe()
     assert "animal: 72 levels x 1 column: Intercept, related by K" in text
     assert "not pooled" in text
+
+
+def _triplets(K: pd.DataFrame) -> pd.DataFrame:
+    long = K.rename_axis(index="row", columns="column").stack().rename("value").reset_index()
+    return long[long["value"] != 0.0]
+
+
+def test_triplets_with_both_triangles_may_differ_by_rounding(tmp_path: Path, kinship: pd.DataFrame) -> None:
+    table = _triplets(kinship)
+    table.iloc[1, 2] = np.nextafter(table.iloc[1, 2], 1.0)
+    file = tmp_path / "both.csv"
+    table.to_csv(file, index=False)
+    read = mm.Relationship.read(file)
+    order = read.levels.get_indexer(kinship.index)
+    np.testing.assert_allclose(read.covariance[np.ix_(order, order)], kinship, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: pd.concat([t, t.head(1)]), "twice"),
+        (lambda t: t[~((t["row"] == "a02") & (t["column"] == "a03"))], "mirrors some entries and others not"),
+        (lambda t: t.assign(row=t["row"].where(t["row"] != "a05")), "rows without a label"),
+        (lambda t: t.assign(value="abc"), "not real numbers"),
+    ],
+)
+def test_triplets_that_contradict_themselves(
+    change: Callable[[pd.DataFrame], pd.DataFrame], words: str, tmp_path: Path, kinship: pd.DataFrame
+) -> None:
+    file = tmp_path / "wrong.csv"
+    change(_triplets(kinship)).to_csv(file, index=False)
+    with pytest.raises(mm.DataError, match=words):
+        mm.Relationship.read(file)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "levels", "words"),
+    [
+        (pd.DataFrame([["a"]], index=["x"], columns=["x"]), None, "not real numbers"),
+        (np.eye(2) * 1j, ["a", "b"], "not real numbers"),
+        (pd.DataFrame(), None, "empty"),
+        (np.eye(2), ["a", None], "labels are missing"),
+    ],
+)
+def test_matrices_that_are_none(matrix: object, levels: list[str] | None, words: str) -> None:
+    with pytest.raises(mm.DataError, match=words):
+        mm.Relationship(matrix, levels)
+
+
+def test_a_singular_fit_with_an_inverse_has_errors_for_the_rest(kinship: pd.DataFrame) -> None:
+    """Slopes that do not vary: their standard deviation is at its bound, and the others have standard errors."""
+    rng = np.random.default_rng(3)
+    who = np.repeat([k for k in range(72) if k % 6 > 1], 6)
+    x = rng.normal(size=who.size)
+    breeding = np.linalg.cholesky(kinship.to_numpy()) @ rng.normal(size=72)
+    table = pd.DataFrame({"x": x, "animal": kinship.index[who]})
+    inverse = mm.Relationship(np.linalg.inv(kinship.to_numpy()), kinship.index, inverse=True)
+    for seed in range(20):  # the sign of what is estimated of the slopes' variance is that of the noise
+        table["y"] = x + breeding[who] + np.random.default_rng(seed).normal(size=who.size)
+        found = mm.fit("y ~ x + (1 + x | animal)", table, relationship={"animal": inverse})
+        if found.singular:
+            break
+    assert found.singular
+    errors = found.parameters.set_index("name")["std_error"]
+    assert np.isfinite(errors["sigma"])
+    assert np.isfinite(errors["sd(Intercept | animal)"])
+
+
+def test_a_saved_fit_says_that_there_was_a_relationship(tmp_path: Path, fit: mm.FitResult) -> None:
+    again = mm.load(fit.save(tmp_path / "fit.mmf"))
+    assert again.spec.relationship == {"animal": "(a matrix)"}
+    assert "72 levels (related)" in again.summary()
