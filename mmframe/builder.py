@@ -203,6 +203,7 @@ class ModelBuilder:
         return self._with(fix=_mapping("fix", fix, "{parameter name: value}"))
 
     def relationship(self, relationship: Mapping[str, Any] | None) -> ModelBuilder:
+        """{grouping factor: a DataFrame with labels, a Relationship, or a file}: Var(b) = K ⊗ G."""
         return self._with(relationship=_mapping("relationship", relationship, "{grouping factor: matrix}"))
 
     def engine(self, engine: str | None) -> ModelBuilder:

@@ -41,6 +41,8 @@ def fit(
     path of a CSV or Parquet file.   reml: REML, or ML.   weights, offset: a column's name or an array (n,).
     parameterization: a name (or instance) for all terms, or a mapping by term.   stages: names, {name: options} or instances.
     start, fix: {parameter name: value in data units} (start also a FitResult).   categorical: {column: levels in order}.
+    relationship: {grouping factor: labelled matrix} for Var(b) = K ⊗ G: a DataFrame, a Relationship (also of an inverse),
+    or a file.
     transforms: {name: function} that the formula may call.   missing: "drop" or "raise".   progress: show it on a terminal.
 
     Raises SpecError (what was asked), DataError (what was given), EngineRefusedError (what cannot be computed).

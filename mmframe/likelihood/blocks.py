@@ -95,7 +95,7 @@ class Plan:
 
     @cached_property
     def touched(self) -> frozenset[tuple[int, int]]:
-        """The pairs of factors in whose entries fill arrives."""
+        """The pairs of factors whose entries a round changes, by fill or by products on entries that were there."""
         lists = (pairs for r in self.rounds for pairs in r.pairs)
         return frozenset((p.h, p.k) for p in lists if p.where == "edge")
 
@@ -144,7 +144,8 @@ class Plan:
         ]
         entries = sum(e.rows.size * self.widths[g] * self.widths[h] for (g, h), e in self.edges.items())
         lines.append(
-            f"entries off the diagonal: {entries:,}, of them {self.fill:,} fill; dense core: {self.core_size} x {self.core_size}"
+            f"entries off the diagonal: {entries:,}, {self.fill:,} blocks of them fill;"
+            f" dense core: {self.core_size} x {self.core_size}"
         )
         return "\n".join(lines)
 

@@ -5,7 +5,7 @@ With N = Z'V₀⁻¹Z and H = Z'V₀⁻¹Y over the core's columns (V₀: everyt
     LL' = Λ'NΛ + I,  C = (LL')⁻¹,  T = (G⁻¹ + N)⁻¹ = ΛCΛ',  w = CΛ'H,  t = TH = Λw,  Z'V⁻¹Y = Λ⁻'w,
     Z'V⁻¹Z = Λ⁻'(I − C)Λ⁻¹.
 
-Where a factor's Λ is singular, or nearly so, nothing is divided by it: its rows of N are kept, and
+Where a factor's Λ is singular, or nearly so, nothing is divided by it: N is kept, and
 Z'V⁻¹Y = H − Nt, Z'V⁻¹Z = N − R'R with R = L⁻¹Λ'N.
 """
 
@@ -27,7 +27,8 @@ _DIVISIBLE = 1e-6
 
 @frozen(eq=False)
 class Core:
-    """plan; roots: Λ_g (q, q) of each factor; N (nc, nc) symmetric; L: lower factor; kept: rows of N by factor."""
+    """plan; roots: Λ_g (q, q) of each factor; N (nc, nc) symmetric, where it was kept; blocks: its diagonal blocks by
+    factor; L: lower factor."""
 
     plan: Plan
     roots: tuple[Array, ...]

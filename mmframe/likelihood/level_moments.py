@@ -6,7 +6,8 @@ the fixed effects taken as known,
     E Σ h_i'dG_jh_i = σ² Σ tr(dG_jF_iZ_i'Z_iF_i') + Σ_h Σ_cells tr(dG_jF_iZ_i'Z_j G_h Z_j'Z_iF_i').
 
 With E e'e these are linear equations in the entries of G_h and σ². It is Henderson's first method (1953, Biometrics 9)
-with each level weighted by what it tells instead of by its size; sums over cells are all it needs.
+with each level weighted by what it tells instead of by its size; sums over cells are all it needs. Levels whose K is
+given by its inverse are taken as independent.
 """
 
 from __future__ import annotations

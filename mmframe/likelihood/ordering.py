@@ -1,4 +1,4 @@
-"""The order of elimination, from the pattern of the cells alone: whole factors, then independent sets, then a core.
+"""The order of elimination, from the pattern of the cells and the widths of the bases.
 
 Levels of all grouping factors are the nodes of a graph; two are joined when some row has both. A *round* eliminates
 levels of one factor that are not joined to each other, so that all of them go at once: a whole factor while its own

@@ -23,14 +23,17 @@ _STEP = 1e-60  # imaginary parts: their squares vanish beside the real parts
 def second_traces_by_differences(
     data: Arranged, G: tuple[Array, ...], priors: dict[int, Prior], moved: tuple[Array, ...]
 ) -> Array:
-    """The same from differences of the score of log|V|, where a factor's K⁻¹ was given: (k, k), to about 1e-7."""
+    """The same from differences of the score of log|V|, where a factor's K⁻¹ was given: (k, k), to about 1e-7; NaN at a
+    singular G, from which no step leads to both sides."""
     k = moved[0].shape[0]
     out = np.empty((k, k))
     for j in range(k):
         dG = tuple(d[j] for d in moved)
-        step, points = _steps(G, dG)
+        step = 1e-3 * _room(G, dG)
+        if not step > 0.0:
+            return np.full((k, k), np.nan)
         change = np.zeros(k)
-        for place, weight in points:
+        for place, weight in ((1, 2 / 3), (-1, -2 / 3), (2, -1 / 12), (-2, 1 / 12)):
             at = Factorization.of(data, tuple(g + place * step * d for g, d in zip(G, dG, strict=True)), priors)
             if at is None:
                 return np.full((k, k), np.nan)
@@ -40,20 +43,10 @@ def second_traces_by_differences(
     return 0.5 * (out + out.T)
 
 
-def _steps(G: tuple[Array, ...], dG: tuple[Array, ...]) -> tuple[float, tuple[tuple[int, float], ...]]:
-    """A step that stays in the cone, and the points and weights of a difference formula: central, or one-sided from G's
-    boundary."""
-    room = [
-        (float(np.linalg.eigvalsh(g)[0]), float(np.linalg.eigvalsh(g)[-1]), float(np.max(np.abs(d))), d)
-        for g, d in zip(G, dG, strict=True)
-        if np.any(d)
-    ]
-    inside = min((low / size for low, _, size, _ in room), default=1.0)
-    if inside > 1e-6 * min((high / size for _, high, size, _ in room), default=1.0):
-        return 1e-3 * inside, ((1, 2 / 3), (-1, -2 / 3), (2, -1 / 12), (-2, 1 / 12))
-    sign = 1 if all(np.linalg.eigvalsh(d)[0] >= -1e-12 * size for _, _, size, d in room) else -1
-    size = max(max(high, 1e-3) / size for _, high, size, _ in room)
-    return 1e-4 * size, ((0, -1.5 * sign), (sign, 2.0 * sign), (2 * sign, -0.5 * sign))
+def _room(G: tuple[Array, ...], dG: tuple[Array, ...]) -> float:
+    """How far one can go along a direction before a matrix that moves leaves the cone; 0 on its boundary."""
+    moving = [(np.linalg.eigvalsh(g), float(np.max(np.abs(d)))) for g, d in zip(G, dG, strict=True) if np.any(d)]
+    return min((values[0] / size if values[0] > 1e-6 * values[-1] else 0.0 for values, size in moving), default=1.0)
 
 
 def second_traces(data: Arranged, at: Factorization, moved: tuple[Array, ...]) -> Array:

@@ -1,7 +1,7 @@
 """The pipeline: runs stages in sequence, keeps the best point, and checks the end.
 
 After the stages the point is examined in *cover* coordinates (covariance/cover.py), which have no bounds and
-reach every boundary at an ordinary point: the gradient and the exact Hessian there tell an optimum, singular or not, from
+reach every boundary at an ordinary point: the gradient and the Hessian there tell an optimum, singular or not, from
 a false zero (a saddle at Λ = 0, from which the fit leaves along the direction of negative curvature). A finishing stage
 that has stopped at the boundary of its own coordinates is continued in the cover. What a singular matrix can hide from any
 coordinates is tested on the cone itself: its score must be positive semidefinite.

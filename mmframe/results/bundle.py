@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -22,6 +23,10 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def _hashed(file: str | Path) -> dict[str, str]:
+    return {"file": Path(file).name, "sha256": sha256(file)}
+
+
 def write_bundle(fit: FitResult, folder: str | Path) -> Path:
     """Specification, data hash, versions, trace, tables and the saved fit.
 
@@ -30,10 +35,19 @@ def write_bundle(fit: FitResult, folder: str | Path) -> Path:
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     data = fit.spec.data
-    spec = fit.spec if data is None else attrs.evolve(fit.spec, data=str(Path(data).resolve()))
+    files = {k: v for k, v in fit.spec.relationship.items() if isinstance(v, (str, Mapping))}
+    spec = attrs.evolve(
+        fit.spec,
+        data=None if data is None else str(Path(data).resolve()),
+        relationship={
+            k: str(Path(v).resolve()) if isinstance(v, str) else {**v, "file": str(Path(v["file"]).resolve())}
+            for k, v in files.items()
+        },
+    )
     (target / "spec.yaml").write_text(write_yaml(spec), encoding="utf-8")
     run = {
-        "data": None if data is None else {"file": Path(data).name, "sha256": sha256(data)},
+        "data": None if data is None else _hashed(data),
+        "relationship": {k: _hashed(v if isinstance(v, str) else v["file"]) for k, v in files.items()},
         "versions": fit.estimates.versions,
         "structures": [t.structure for t in fit.estimates.terms],
         "loglike": fit.loglike,
@@ -44,6 +58,8 @@ def write_bundle(fit: FitResult, folder: str | Path) -> Path:
         "singular": fit.singular,
         "stop_reason": fit.stop_reason,
         "evaluations": fit.estimates.evaluations,
+        "seconds": fit.estimates.seconds,
+        "phases": fit.estimates.phases,
     }
     (target / "run.json").write_text(json.dumps(run, indent=2), encoding="utf-8")
     (target / "summary.txt").write_text(fit.summary() + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 import mmframe as mm
+from mmframe.results.bundle import write_bundle
 
 FORMULA = "y ~ x + (1 | animal) + (1 | pen)"
 
@@ -195,11 +197,29 @@ def test_a_singular_fit_with_an_inverse_has_errors_for_the_rest(kinship: pd.Data
             break
     assert found.singular
     errors = found.parameters.set_index("name")["std_error"]
-    assert np.isfinite(errors["sigma"])
-    assert np.isfinite(errors["sd(Intercept | animal)"])
+    plain = mm.fit("y ~ x + (1 + x | animal)", table, relationship={"animal": kinship})
+    exact = plain.parameters.set_index("name")["std_error"]
+    assert plain.loglike == pytest.approx(found.loglike, abs=1e-5)
+    for name in ("sigma", "sd(Intercept | animal)"):  # by average information with the inverse
+        assert errors[name] == pytest.approx(exact[name], rel=0.1)
 
 
 def test_a_saved_fit_says_that_there_was_a_relationship(tmp_path: Path, fit: mm.FitResult) -> None:
     again = mm.load(fit.save(tmp_path / "fit.mmf"))
     assert again.spec.relationship == {"animal": "(a matrix)"}
     assert "72 levels (related)" in again.summary()
+
+
+def test_a_bundle_runs_again_from_its_own_folder(tmp_path: Path, data: pd.DataFrame, kinship: pd.DataFrame) -> None:
+    kinship.to_csv(tmp_path / "kinship.csv", index_label="animal")
+    data.to_csv(tmp_path / "data.csv", index=False)
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"mmframe: 1\ndata: data.csv\nformula: {FORMULA}\nrelationship: {{animal: kinship.csv}}\n")
+    first = mm.fit_spec(spec)
+    folder = write_bundle(first, tmp_path / "results")
+    again = mm.fit_spec(folder / "spec.yaml")
+    assert again.loglike == pytest.approx(first.loglike, abs=1e-9)
+    run = json.loads((folder / "run.json").read_text())
+    assert run["relationship"]["animal"]["file"] == "kinship.csv"
+    assert len(run["relationship"]["animal"]["sha256"]) == 64
+    assert run["seconds"] > 0

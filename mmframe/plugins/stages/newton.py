@@ -1,4 +1,4 @@
-"""Newton's method with the exact Hessian in a trust region: few evaluations, and it leaves saddles."""
+"""Newton's method with the Hessian (exact, or with average information) in a trust region: few evaluations, no saddles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmframe.api import Monitor, OptimizerStage, Problem, StageOutcome, StopReas
 
 @frozen
 class Newton(OptimizerStage):
-    """Minimises the exact quadratic model in a ball, by the eigenvectors of the Hessian (Moré & Sorensen 1983).
+    """Minimises the quadratic model of `problem.hessian` in a ball, by the eigenvectors of the Hessian (Moré & Sorensen 1983).
 
     It stops when the predicted remaining decrease of −2 log L is below `tolerance`; the last step is still taken, so
     the result is better than that by quadratic convergence.
