@@ -12,7 +12,8 @@ from mmframe.results.estimates import Estimates
 class Diagnostics:
     """What a fit cost.
 
-    evaluations: how often the engine gave values, gradients (with the value) and Hessians (with both).
+    evaluations: how often the engine gave values, gradients (with the value) and Hessians (with both) to the stages and
+    the check; the one pass that the moments of the start may take is in the time of `start` only.
     seconds: of all phases.   phases: a table phase x (seconds, share). `design` assembles the matrices, `reduce` makes
     the engine's statistics (and its plan), `start` finds and evaluates the starting values, then come the stages by name,
     with ` (cover)` where one was continued in coordinates without bounds; `check` examines the end.
