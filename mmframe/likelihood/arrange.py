@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from attrs import frozen
 
 from mmframe.covariance.domain import Array
-from mmframe.likelihood.blocks import Plan, Round, pairs_of
+from mmframe.likelihood.blocks import Plan, Round, blockwise, pairs_of
 from mmframe.likelihood.cells import Cells, Ints
 
 _CHUNK = 1 << 20
@@ -50,11 +50,10 @@ class Arranged:
             if (g, g) in entries:
                 entries[g, g] = entries[g, g] + prior[g].entries[g, g]
             diagonal[g] = np.einsum("xa,xyn,yb->abn", root, diagonal[g], root) + prior[g].diagonal[g]
-            if place.stop > place.start:
-                q = len(root)
-                core[place] = np.matmul(root.T, core[place].reshape(-1, q, len(core))).reshape(-1, len(core))
-                core[:, place] = np.matmul(core[:, place].reshape(len(core), -1, q), root).reshape(len(core), -1)
-                core[place, place] += prior[g].core[place, place]
+            for _ in range(2):  # from the left, and through the transpose from the right
+                core[place] = blockwise(root.T, core[place])
+                core = np.ascontiguousarray(core.T)
+            core[place, place] += prior[g].core[place, place]
         return Arranged(self.plan, entries, tuple(diagonal), core, self.constant)
 
 
@@ -94,11 +93,10 @@ def _constant(plan: Plan, rnd: Round, entries: dict[tuple[int, int], Array]) -> 
     if rnd.kind != "constant":
         return None
     owner, column, w = [], [], []
-    for h, place in rnd.edges.items():
-        edges = plan.edges[rnd.g, h]
-        owner.append(edges.rows[place] - rnd.start)
-        column.append(plan.core_start[h] + edges.cols[place] - plan.first_core[h])
-        w.append(entries[rnd.g, h][0, 0, place])
+    for h, near in rnd.edges.items():
+        owner.append(near.owner)
+        column.append(plan.core_start[h] + near.cols - plan.first_core[h])
+        w.append(entries[rnd.g, h][0, 0, near.place])
     o, c, values = np.concatenate(owner), np.concatenate(column), np.concatenate(w)
     order = np.lexsort((c, o))
     o, c, values = o[order], c[order], values[order]

@@ -117,7 +117,7 @@ class BlockedEngine(Engine):
         return self.statistics.basis
 
     @property
-    def n(self) -> int:  # type: ignore[override]
+    def n(self) -> int:
         return self.basis.n
 
     @property

@@ -38,7 +38,7 @@ class BlockedEffects(Effects):
         return tuple(m if r is None else r.size for m, r in zip(self.plan.sizes, self.related.relations, strict=True))
 
     @cached_property
-    def b(self) -> tuple[Array, ...]:  # type: ignore[override]
+    def b(self) -> tuple[Array, ...]:
         gamma = self.basis.gamma(self.beta)
         return tuple(self._levels((t @ gamma)[:, :, None], g)[:, :, 0] for g, t in enumerate(self.t))
 

@@ -39,10 +39,25 @@ class Pairs:
 
 
 @frozen(eq=False)
+class Neighbours:
+    """The entries of a round's levels with one factor h: their place among the entries (g, h); owner and cols: the level
+    within the round and the level of h of each; starts (n + 1,): where the entries of each level begin."""
+
+    place: slice
+    owner: Ints
+    cols: Ints
+    starts: Ints
+
+    def matrix(self, values: Array, columns: int) -> sp.csr_array:
+        """Numbers of the entries as a sparse matrix (levels of the round, levels of h)."""
+        return sp.csr_array((values, self.cols, self.starts), shape=(self.starts.size - 1, columns))
+
+
+@frozen(eq=False)
 class Round:
     """Levels start .. stop of factor g, eliminated at once.
 
-    edges: for each neighbouring factor h the slice of the entries (g, h) that belong to them.   pairs: the pairs of
+    edges: the neighbours in each other factor.   pairs: the pairs of
     neighbours where kind is "listed".   count: how many there are.
 
     kind: "listed"; "constant" where all neighbours are in the core, all bases have one column and no fill arrives, so
@@ -52,7 +67,7 @@ class Round:
     g: int
     start: int
     stop: int
-    edges: dict[int, slice]
+    edges: dict[int, Neighbours]
     kind: str
     pairs: tuple[Pairs, ...]
     count: int
@@ -64,11 +79,6 @@ class Edges:
 
     rows: Ints
     cols: Ints
-
-    def matrix(self, values: Array, shape: tuple[int, int]) -> sp.csr_array:
-        """The entries as a sparse matrix, one row a level of g."""
-        starts = np.searchsorted(self.rows, np.arange(shape[0] + 1))
-        return sp.csr_array((values, self.cols, starts), shape=shape)
 
 
 @frozen(eq=False)
@@ -86,7 +96,7 @@ class Plan:
     rounds: tuple[Round, ...]
     core_start: tuple[int, ...]
     core_size: int
-    fill: int = field(default=0)
+    fill: int
 
     @cached_property
     def place(self) -> tuple[Ints, ...]:
@@ -214,9 +224,7 @@ def make_plan(
         at[g] = stop
         rounds.append(lists.round(g, start, stop, edges, by_products))
     total = sum(e.rows.size for e in edges.values())
-    return Plan(
-        names, sizes, widths, order, first_core, edges, tuple(rounds), core_start, core_size, fill=max(0, total - given)
-    )
+    return Plan(names, sizes, widths, order, first_core, edges, tuple(rounds), core_start, core_size, total - given)
 
 
 def _inside_core(cells: dict[tuple[int, int], Cells], within: Ints, first_core: tuple[int, ...], offset: Ints) -> int:
@@ -227,6 +235,12 @@ def _inside_core(cells: dict[tuple[int, int], Cells], within: Ints, first_core: 
             np.sum((within[offset[g] + c.rows] >= first_core[g]) & (within[offset[h] + c.cols] >= first_core[h]))
         )
     return total
+
+
+def blockwise(matrix: Array, rows: Array) -> Array:
+    """A matrix (q, q) times each block of q rows: (levels q, r) -> (levels q, r)."""
+    q = len(matrix)
+    return np.asarray((matrix @ rows.reshape(len(rows) // q, q, rows.shape[1])).reshape(rows.shape))
 
 
 def pairs_of(owner: Ints) -> tuple[Ints, Ints]:
@@ -258,7 +272,7 @@ class _Lists:
     touched: set[tuple[int, int]] = field(factory=set)  # the pairs of factors in whose entries fill has arrived
 
     def round(self, g: int, start: int, stop: int, edges: dict[tuple[int, int], Edges], dense: bool) -> Round:
-        mine: dict[int, slice] = {}
+        mine: dict[int, Neighbours] = {}
         owner, node, kind, entry = [], [], [], []
         for h in range(self.F):
             if (g, h) not in edges:
@@ -266,15 +280,17 @@ class _Lists:
             lo, hi = np.searchsorted(edges[g, h].rows, [start, stop])
             if lo == hi:
                 continue
-            mine[h] = slice(int(lo), int(hi))
-            owner.append(edges[g, h].rows[lo:hi])
-            node.append(self.offset[h] + self.order[h][edges[g, h].cols[lo:hi]])
+            own, cols = edges[g, h].rows[lo:hi] - start, edges[g, h].cols[lo:hi]
+            starts = np.searchsorted(own, np.arange(stop - start + 1))
+            mine[h] = Neighbours(slice(int(lo), int(hi)), own, cols, starts)
+            owner.append(own)
+            node.append(self.offset[h] + self.order[h][cols])
             kind.append(np.full(hi - lo, h))
             entry.append(np.arange(hi - lo))
         if not mine:
             return Round(g, start, stop, mine, "listed", (), 0)
         o, v = np.concatenate(owner), np.concatenate(node)
-        degree = np.bincount(o - start, minlength=stop - start).astype(float)
+        degree = np.bincount(o, minlength=stop - start).astype(float)
         count = int(np.sum(degree * (degree + 1)) / 2)
         one = self.constant and self.widths[g] == 1 and all(self.widths[h] == 1 for h in mine)
         if dense or (one and bool(np.all(self.core[v])) and not any((g, h) in self.touched for h in mine)):

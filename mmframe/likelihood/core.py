@@ -15,10 +15,10 @@ from functools import cached_property
 
 import numpy as np
 from attrs import frozen
-from scipy.linalg import block_diag, lapack, solve_triangular
+from scipy.linalg import lapack, solve_triangular
 
 from mmframe.covariance.domain import Array
-from mmframe.likelihood.blocks import Plan
+from mmframe.likelihood.blocks import Plan, blockwise
 from mmframe.likelihood.threads import wide_blas
 
 # Below this square of (smallest singular value of Λ in units of the data), I − C loses more than 1e-9 of its digits.
@@ -64,33 +64,27 @@ class Core:
             return None
         return cls(plan, roots, kept, blocks, L, 2.0 * float(np.sum(np.log(L.diagonal()))))
 
-    def _by_roots(self, B: Array, *, transpose: bool) -> Array:
-        """Λ'B or ΛB by blocks of rows: (nc, r)."""
-        out = np.empty_like(B)
-        for g, root in enumerate(self.roots):
-            place, q = self.plan.core_slice(g), self.plan.widths[g]
-            if place.stop > place.start:
-                side = root.T if transpose else root
-                out[place] = (side @ B[place].reshape(-1, q, B.shape[1])).reshape(-1, B.shape[1])
-        return np.asarray(out)
-
     def half(self, H: Array) -> Array:
         """L⁻¹Λ'H (nc, r), whose Gram matrix is what the core takes out of Y'V₀⁻¹Y."""
-        return np.asarray(solve_triangular(self.L, self._by_roots(H, transpose=True), lower=True, check_finite=False))
+        return np.asarray(
+            solve_triangular(
+                self.L, by_blocks(self.plan, H, tuple(r.T for r in self.roots)), lower=True, check_finite=False
+            )
+        )
 
     def solve(self, H: Array, half: Array | None = None) -> tuple[Array, Array]:
         """(t = TH, Z'V⁻¹Y), each (nc, r)."""
         B = self.half(H) if half is None else half
         w = solve_triangular(self.L, B, lower=True, trans="T", check_finite=False)
-        t = self._by_roots(w, transpose=False)
+        t = by_blocks(self.plan, w, self.roots)
         out = np.empty_like(H)
         for g, root in enumerate(self.roots):
-            place, q = self.plan.core_slice(g), self.plan.widths[g]
+            place = self.plan.core_slice(g)
             if place.stop == place.start:
                 continue
             if divisible(root, self.blocks[g]):
                 back = np.linalg.inv(root).T
-                out[place] = (back @ w[place].reshape(-1, q, H.shape[1])).reshape(-1, H.shape[1])
+                out[place] = blockwise(back, w[place])
             else:
                 assert self.N is not None
                 out[place] = H[place] - self.N[place] @ t
@@ -177,18 +171,14 @@ def _congruence(plan: Plan, N: Array, roots: tuple[Array, ...]) -> Array:
             N *= scale
             N *= scale[:, None]
         return N
-    once = np.empty_like(N)
-    for step in (0, 1):
-        source = N if step == 0 else once.T
-        out = once if step == 0 else np.empty_like(N)
-        for g, root in enumerate(roots):
-            place, q = plan.core_slice(g), plan.widths[g]
-            if place.stop > place.start:
-                out[place] = np.matmul(root.T, source[place].reshape(-1, q, N.shape[1])).reshape(-1, N.shape[1])
-    return np.asarray(out)
+    turned = tuple(r.T for r in roots)
+    return by_blocks(plan, by_blocks(plan, N, turned).T, turned)
 
 
-def block_diagonal(plan: Plan, matrices: tuple[Array, ...]) -> Array:
-    """One matrix (nc, nc) with each factor's (q, q) matrix repeated over its core levels."""
-    parts = [m for g, m in enumerate(matrices) for _ in range(plan.sizes[g] - plan.first_core[g])]
-    return np.asarray(block_diag(*parts)) if parts else np.zeros((0, 0))
+def by_blocks(plan: Plan, B: Array, matrices: tuple[Array, ...]) -> Array:
+    """Each factor's matrix (q, q) times each of its levels' rows of B (nc, r)."""
+    out = np.empty_like(B)
+    for g, matrix in enumerate(matrices):
+        place = plan.core_slice(g)
+        out[place] = blockwise(matrix, B[place])
+    return out

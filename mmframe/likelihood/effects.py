@@ -17,12 +17,12 @@ JOINT = 1000  # random effects up to which their whole joint covariance is writt
 
 
 class Effects(ABC):
-    """The random effects of all grouping factors, each with m levels and q basis columns over all its terms.
+    """The random effects of all grouping factors, each with m levels and q basis columns over all its terms."""
 
-    b: (m, q) for each factor, conditional means given y.
-    """
-
-    b: tuple[Array, ...]
+    @property
+    @abstractmethod
+    def b(self) -> tuple[Array, ...]:
+        """(m, q) for each factor: conditional means given y."""
 
     @property
     @abstractmethod

@@ -49,10 +49,7 @@ class Step:
 
     def matrix(self, plan: Plan, h: int, x: int, c: int) -> sp.csr_array:
         """Entries [x, c] of the neighbours in factor h, as a matrix (n, m_h)."""
-        edges, place = plan.edges[self.round.g, h], self.round.edges[h]
-        n = self.round.stop - self.round.start
-        starts = np.searchsorted(edges.rows[place], np.arange(self.round.start, self.round.stop + 1))
-        return sp.csr_array((self.N[h][x, c], edges.cols[place], starts), shape=(n, plan.sizes[h]))
+        return self.round.edges[h].matrix(self.N[h][x, c], plan.sizes[h])
 
 
 @frozen(eq=False)
@@ -157,10 +154,10 @@ class Eliminated:
                     _add_at(R[pairs.k], b, stack.product(step.N[pairs.h][:, :, a], at))
         Q = np.zeros((q, q, n), dtype)
         for h, N in step.N.items():
-            owner = plan.edges[rnd.g, h].rows[rnd.edges[h]] - rnd.start
-            _add_at(Q, owner, stack.product(R[h], stack.transposed(N)))
+            near = rnd.edges[h]
+            _add_at(Q, near.owner, stack.product(R[h], stack.transposed(N)))
             if (rnd.g, h) in entries:
-                entries[rnd.g, h][:, :, rnd.edges[h]] = -stack.product(step.M[:, :, owner], R[h])
+                entries[rnd.g, h][:, :, near.place] = -stack.product(step.M[:, :, near.owner], R[h])
         return 0.5 * (Q + stack.transposed(Q))
 
 
@@ -188,7 +185,7 @@ def eliminate(
         D = blocks[rnd.g][:, :, rnd.start : rnd.stop]
         M, K, more = _shrunk(D, roots[rnd.g], None if tangent is None else tangent[rnd.g], rnd.g in flat)
         logdet += more
-        mine = {h: entries[rnd.g, h][:, :, place] for h, place in rnd.edges.items()}
+        mine = {h: entries[rnd.g, h][:, :, near.place] for h, near in rnd.edges.items()}
         step = Step(rnd, constant, D, M, K, mine)
         steps.append(step)
         if rnd.kind == "dense":
@@ -201,8 +198,7 @@ def eliminate(
         # N_ji M_i N_ik as (K_iN_ij)'(K_iN_ik)
         left, right = {}, {}
         for h, entry in mine.items():
-            owner = plan.edges[rnd.g, h].rows[rnd.edges[h]] - rnd.start
-            right[h] = stack.product((M if K is None else K)[:, :, owner], entry)
+            right[h] = stack.product((M if K is None else K)[:, :, rnd.edges[h].owner], entry)
             left[h] = stack.transposed(entry if K is None else right[h])
         for pairs in rnd.pairs:
             for lo in range(0, pairs.a.size, _CHUNK):

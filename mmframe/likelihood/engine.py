@@ -57,7 +57,10 @@ class Engine(ABC):
     ) -> tuple[Curvature, Evaluation] | None:
         """P, Q and T along k tangents, given as one array (k, q_k, q_k) a term, and the evaluation with its scores."""
 
-    n: int  # rows
+    @property
+    @abstractmethod
+    def n(self) -> int:
+        """Rows."""
 
     @property
     @abstractmethod

@@ -91,8 +91,8 @@ class Factorization:
             if g in self.priors:
                 out.append(self._related_trace(g, blocks[g], entries.get((g, g))))
                 continue
-            own = self.divided(g, np.sum(blocks[g], axis=2))
-            out.append((sums[g] if own is None else own[0]) + np.sum(core, axis=0))
+            own = self.divided(g, np.sum(blocks[g], axis=2)) if self.divides(g) else sums[g]
+            out.append(own + np.sum(core, axis=0))
         return out
 
     def _related_trace(self, g: int, blocks: Array, entries: Array | None) -> Array:
@@ -111,23 +111,25 @@ class Factorization:
         back = np.linalg.inv(self.roots[g])
         return np.asarray(back.T @ (self.plan.sizes[g] * np.eye(q) - 0.5 * (taken + taken.T)) @ back)
 
-    def divided(
-        self, g: int, T: Array, moved_T: Array | None = None, dG: Array | None = None
-    ) -> tuple[Array, Array] | None:
-        """Σ Z_i'V⁻¹Z_i over the rounds' levels of g, and its derivative, from ΣT_ii; None where Λ is nearly singular.
+    def divides(self, g: int) -> bool:
+        """Whether the scores of the rounds' levels of g are better had from T_ii, by division by Λ.
 
         G⁻¹ − G⁻¹T_iiG⁻¹ keeps its digits where G is large beside σ² and N_ii − N_iiM_iN_ii − … would cancel.
         """
-        done, root = self.plan.first_core[g], self.roots[g]
-        if not done or not divisible(root, np.moveaxis(self.diagonal[g], -1, 0), 0.01):
-            return None
-        back = np.linalg.inv(root)
-        C = back @ T @ back.T
-        value = back.T @ (done * np.eye(len(root)) - C) @ back
-        if moved_T is None or dG is None:
-            return value, value
-        E = back @ dG @ back.T
-        return value, back.T @ (E @ C + C @ E - done * E - back @ moved_T @ back.T) @ back
+        blocks = np.moveaxis(self.diagonal[g], -1, 0)
+        return self.plan.first_core[g] > 0 and divisible(self.roots[g], blocks, 0.01)
+
+    def divided(self, g: int, T: Array) -> Array:
+        """Σ Z_i'V⁻¹Z_i over the rounds' levels of g from T = ΣT_ii, (q, q)."""
+        back = np.linalg.inv(self.roots[g])
+        return np.asarray(back.T @ (self.plan.first_core[g] * np.eye(len(T)) - back @ T @ back.T) @ back)
+
+    def divided_change(self, g: int, T: Array, moved_T: Array, dG: Array) -> Array:
+        """Its derivative along dG, with that of T."""
+        back = np.linalg.inv(self.roots[g])
+        C, E = back @ T @ back.T, back @ dG @ back.T
+        inner = E @ C + C @ E - self.plan.first_core[g] * E - back @ moved_T @ back.T
+        return np.asarray(back.T @ inner @ back)
 
     def blocks(self) -> list[Array]:
         """The diagonal blocks of (G⁻¹ + Z'Z)⁻¹ by factor, (q, q, m) in the plan's order."""

@@ -106,7 +106,7 @@ class PooledEngine(Engine):
         )
 
     @property
-    def n(self) -> int:  # type: ignore[override]
+    def n(self) -> int:
         return self.basis.n
 
     @property

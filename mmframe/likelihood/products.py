@@ -27,11 +27,10 @@ def _rows(plan: Plan, step: Step) -> Iterator[tuple[slice, Array]]:
     for lo in range(0, n, size):
         hi = min(lo + size, n)
         dense = np.zeros((hi - lo, q, plan.core_size), dtype=kind)
-        for h, place in rnd.edges.items():
-            edges = plan.edges[rnd.g, h]
-            first, last = np.searchsorted(edges.rows[place], [rnd.start + lo, rnd.start + hi])
-            owner = edges.rows[place][first:last] - rnd.start - lo
-            column = plan.core_start[h] + (edges.cols[place][first:last] - plan.first_core[h]) * plan.widths[h]
+        for h, near in rnd.edges.items():
+            first, last = near.starts[[lo, hi]]
+            owner = near.owner[first:last] - lo
+            column = plan.core_start[h] + (near.cols[first:last] - plan.first_core[h]) * plan.widths[h]
             for x in range(q):
                 for c in range(plan.widths[h]):
                     dense[owner, x, column + c] = step.N[h][x, c, first:last]

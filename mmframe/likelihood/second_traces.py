@@ -13,7 +13,7 @@ import numpy as np
 from mmframe.covariance.domain import Array
 from mmframe.likelihood.arrange import Arranged
 from mmframe.likelihood.blocks import Plan
-from mmframe.likelihood.core import Core, block_diagonal, symmetric
+from mmframe.likelihood.core import Core, by_blocks, symmetric
 from mmframe.likelihood.eliminate import eliminate
 from mmframe.likelihood.factorization import Factorization, Prior
 
@@ -68,8 +68,9 @@ def second_traces(data: Arranged, at: Factorization, moved: tuple[Array, ...]) -
         scores = []
         for g, inside_core in enumerate(change):
             T = np.sum(blocks[g], axis=2)
-            own = at.divided(g, T.real, T.imag / _STEP, dG[g])
-            scores.append((sums[g].imag / _STEP if own is None else own[1]) + np.sum(inside_core, axis=0))
+            divided = at.divides(g)
+            own = at.divided_change(g, T.real, T.imag / _STEP, dG[g]) if divided else sums[g].imag / _STEP
+            scores.append(own + np.sum(inside_core, axis=0))
         row = -sum(np.einsum("kab,ab->k", d, s) for d, s in zip(moved, scores, strict=True))
         out[j], out[:, j] = row, row
     return out
@@ -101,9 +102,8 @@ def _moved_core(plan: Plan, core: Core, inner: Array, dN: Array, dG: tuple[Array
     moved_T = -core.whole_T @ dN @ core.whole_T
     moving = any(np.any(d) and plan.core_slice(g).stop > plan.core_slice(g).start for g, d in enumerate(dG))
     if moving:
-        own = block_diagonal(plan, dG)
-        moved_T += J @ own @ J.T
-        half = inner @ own
+        moved_T += J @ by_blocks(plan, J.T, dG)
+        half = by_blocks(plan, inner, dG).T
     change = []
     for g in range(len(plan.sizes)):
         place, q = plan.core_slice(g), plan.widths[g]
