@@ -31,12 +31,17 @@ class Param:
     """One natural parameter.
 
     scale_power: how it follows the scale of Σ: 0 a correlation or a shape, 1 a standard deviation, 2 a variance,
-    so that Σ(c^power φ) = c² Σ(φ).
+    so that Σ(c^power φ) = c² Σ(φ).   labels: the names of the entries of a vector, for reports (else 1, 2, ...).
+    start: where a shape starts, where the middle of its domain is a bad place (a range has units).   shown: False where
+    users read something else, which `report` gives.
     """
 
     name: str
     domain: Domain
     scale_power: int = field(default=0)
+    labels: tuple[str, ...] = ()
+    start: float | None = None
+    shown: bool = True
 
     @scale_power.validator
     def _known_power(self, _: object, value: int) -> None:
@@ -105,10 +110,11 @@ class CovarianceStructure(ABC):
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
     index_kind: ClassVar[IndexKind] = UNORDERED
+    numbered: ClassVar[bool] = False  # the number of the point (0, 1, ...) comes as the last column of the index
 
     @abstractmethod
     def params(self, points: Points) -> tuple[Param, ...]:
-        """The natural parameters of Σ over these points."""
+        """The natural parameters of Σ over these points. Raises ValueError, in words, for points that it cannot take."""
 
     @abstractmethod
     def covariance(self, phi: Phi, index: Array) -> Array:
@@ -125,6 +131,11 @@ class CovarianceStructure(ABC):
     def report(self, phi: Phi, points: Points) -> Any:
         """Further quantities that users want to read, by name; standard errors come by the delta method."""
         return NotImplemented
+
+    def markov(self, points: Points) -> bool:
+        """Whether Σ⁻¹ is tridiagonal for any of these points in the order of their index: a point then depends on the
+        others through its neighbours only, and whitening takes O(m)."""
+        return False
 
 
 def lags(index: Array) -> Array:

@@ -14,12 +14,15 @@ def points_for(structure: CovarianceStructure, size: int, kind: IndexKind | None
     """Points of the kind that the structure takes: numbers, uneven positions, or coordinates in the plane."""
     kind = kind or structure.index_kind
     labels = tuple(f"p{k + 1}" for k in range(size))
-    if kind is UNORDERED:
-        return Points.unordered(labels)
     rng = np.random.default_rng(size)
-    if kind is IndexKind.POSITION:
-        return Points(labels, np.cumsum(rng.integers(1, 3, size=size)).astype(float)[:, None])
-    return Points(labels, rng.uniform(0.0, 3.0, size=(size, 2)))
+    numbers = np.arange(size, dtype=float)[:, None]
+    if kind is UNORDERED:
+        index = numbers
+    elif kind is IndexKind.POSITION:
+        index = np.cumsum(rng.integers(1, 3, size=size)).astype(float)[:, None]
+    else:
+        index = rng.uniform(0.0, 3.0, size=(size, 2))
+    return Points(labels, np.hstack([index, numbers]) if structure.numbered else index)
 
 
 def design_for(
