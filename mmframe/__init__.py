@@ -5,7 +5,16 @@ __version__ = "0.1.0"
 from mmframe import datasets
 from mmframe.builder import ModelBuilder
 from mmframe.design.relationship import Relationship
-from mmframe.errors import DataError, EngineRefusedError, FormulaError, MmframeError, PluginError, SpecError, StoreError
+from mmframe.errors import (
+    DataError,
+    EngineRefusedError,
+    FormulaError,
+    IdentifiabilityWarning,
+    MmframeError,
+    PluginError,
+    SpecError,
+    StoreError,
+)
 from mmframe.fitting import fit, fit_spec
 from mmframe.model import Model
 from mmframe.results.result import FitResult
@@ -18,6 +27,7 @@ __all__ = [
     "EngineRefusedError",
     "FitResult",
     "FormulaError",
+    "IdentifiabilityWarning",
     "MmframeError",
     "Model",
     "ModelBuilder",

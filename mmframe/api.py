@@ -38,6 +38,7 @@ from mmframe.covariance.structure import (
     Points,
     distances,
     lags,
+    same_point,
 )
 from mmframe.optimize.problem import Problem
 from mmframe.optimize.stage import Monitor, OptimizerStage, StageOutcome, StopReason, TraceRow
@@ -83,6 +84,7 @@ __all__ = [
     "distances",
     "hookimpl",
     "lags",
+    "same_point",
     "unvech",
     "vech",
     "vech_basis",

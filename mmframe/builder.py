@@ -20,7 +20,8 @@ from mmframe.optimize.stage import OptimizerStage
 from mmframe.registry.registry import Registry
 from mmframe.results.result import FitResult
 from mmframe.spec.formula import parse_formula, read_term
-from mmframe.spec.model import DEFAULT_STRUCTURE, Choice, ModelSpec, OutputSpec, TermSpec
+from mmframe.spec.model import COMBINATORS, DEFAULT_STRUCTURE, Choice, ModelSpec, OutputSpec, TermSpec
+from mmframe.spec.residual import read_residual, read_variance
 
 
 def as_choice(value: Any, where: str) -> Any:
@@ -39,6 +40,19 @@ def as_choice(value: Any, where: str) -> Any:
             if options is None or isinstance(options, Mapping):
                 return Choice(str(name), {str(k): v for k, v in (options or {}).items()})
     raise SpecError(Issue(where, repr(value), "a name, {name: ..., option: ...}, or an instance"))
+
+
+def residual_term(term: Any, structure: Any, parameterization: Any, by: str | None) -> TermSpec:
+    """The residual's term; a structure apart may be a name, a mapping or an instance. Raises SpecError."""
+    if structure is None:
+        found = read_residual(term)
+    else:
+        chosen = as_choice(structure, "residual: structure")
+        name = chosen.name if isinstance(chosen, Choice) and chosen.name in COMBINATORS else "structure"
+        found = read_residual(f"{name}({term})")
+        if name == "structure":
+            found = attrs.evolve(found, structure=chosen)
+    return attrs.evolve(found, parameterization=parameterization, by=by if by is not None else found.by)
 
 
 def _mapping(where: str, value: Any, allowed: str) -> dict[str, Any]:
@@ -151,11 +165,25 @@ class ModelBuilder:
         terms = [attrs.evolve(t, parameterization=parameterization) for t in terms]
         return builder._with(random=(*builder.spec.random, *terms))
 
-    def residual(self, term: str | None) -> ModelBuilder:
-        return self._with(residual=term)
+    def residual(
+        self, term: str | None, *, structure: Any = None, parameterization: Any = None, by: str | None = None
+    ) -> ModelBuilder:
+        """`.residual("ar1(visit | subject)")`; or `.residual("visit | subject", structure=...)` with a name or an instance."""
+        if term is None:
+            return self._with(residual=None)
+        return self._with(residual=residual_term(term, structure, parameterization, by))
 
-    def variance(self, function: str | None) -> ModelBuilder:
-        return self._with(variance=function)
+    def variance(self, function: Any) -> ModelBuilder:
+        """`.variance("ident(sex)")`, `"power(fitted)"`, a product of such, or an instance."""
+        if function is None:
+            return self._with(variance=())
+        if isinstance(function, CovarianceStructure):
+            return self._with(variance=(function,))
+        return self._with(variance=read_variance(function))
+
+    def tie(self, tie: Iterable[Iterable[str]] | None) -> ModelBuilder:
+        """Parameters that are equal: [[name, name, ...], ...]."""
+        return self._with(tie=tuple(tuple(names) for names in tie or ()))
 
     def _column(self, key: str, value: Any) -> ModelBuilder:
         """A column by name, or an array that becomes one."""

@@ -74,6 +74,10 @@ class StoreError(MmframeError, ValueError):
     """A saved fit that cannot be read."""
 
 
+class IdentifiabilityWarning(UserWarning):
+    """Covariance parameters that the design cannot tell apart: the fit goes on, and their estimates mean nothing alone."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean 'x'?`, or an empty string when nothing is near."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

@@ -28,6 +28,7 @@ def fit(
     stages: Iterable[Any] | None = None,
     start: Any = None,
     fix: Mapping[str, float] | None = None,
+    tie: Iterable[Iterable[str]] | None = None,
     relationship: Mapping[str, Any] | None = None,
     engine: str | None = None,
     categorical: Mapping[str, Iterable[Any] | None] | None = None,
@@ -40,7 +41,9 @@ def fit(
     formula: lme4's language, `y ~ x + (1 + x | g)`.   data: a pandas, polars or pyarrow table, a dict of columns, or the
     path of a CSV or Parquet file.   reml: REML, or ML.   weights, offset: a column's name or an array (n,).
     parameterization: a name (or instance) for all terms, or a mapping by term.   stages: names, {name: options} or instances.
-    start, fix: {parameter name: value in data units} (start also a FitResult).   categorical: {column: levels in order}.
+    start, fix: {parameter name: value in data units} (start also a FitResult).   tie: [[name, name], ...], parameters that
+    are equal.   residual: `ar1(visit | subject)`, the structure of the residuals of a group.   variance: `ident(sex)`,
+    `power(fitted)`, what their variance depends on.   categorical: {column: levels in order}.
     relationship: {grouping factor: labelled matrix} for Var(b) = K ⊗ G: a DataFrame, a Relationship (also of an inverse),
     or a file.
     transforms: {name: function} that the formula may call.   missing: "drop" or "raise".   progress: show it on a terminal.
@@ -61,6 +64,7 @@ def fit(
         "parameterization": parameterization,
         "start": start,
         "fix": fix,
+        "tie": tie,
         "relationship": relationship,
         "engine": engine,
         "categorical": categorical,

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mmframe.covariance import report
+from mmframe.covariance.combine import compose
+from mmframe.covariance.domain import Array
 from mmframe.covariance.hold import check_values, hold, put
 from mmframe.covariance.model import SIGMA2, CovarianceModel
 from mmframe.covariance.parameterization import resolve_bijection
-from mmframe.covariance.structure import CovarianceStructure
+from mmframe.covariance.structure import UNORDERED, CovarianceStructure
 from mmframe.covariance.term import BoundTerm
 from mmframe.design.assemble import assemble
 from mmframe.design.design import Design
 from mmframe.errors import DataError, Issue, SpecError
+from mmframe.identifiable import check_effects, check_parameters, check_repeats, natural_names
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.threads import one_blas_thread
 from mmframe.optimize.clock import Clock
@@ -25,12 +28,17 @@ from mmframe.optimize.pipeline import Found, Pipeline
 from mmframe.optimize.stage import OptimizerStage, TraceRow
 from mmframe.optimize.start import starting_point
 from mmframe.registry.registry import Registry, default_registry
-from mmframe.resolution import ENGINES, Resolved, check_identifiable, choose_engine, resolve
+from mmframe.resolution import ENGINES, Resolved, choose_engine, resolve
 from mmframe.results.description import describe_model
 from mmframe.results.progress import terminal_progress
 from mmframe.results.result import FitResult
 from mmframe.results.source import FittedSource
 from mmframe.spec.model import ModelSpec
+from mmframe.spec.residual import FITTED
+
+# Rounds of a variance function of fitted values, and the change of β (in units of itself or its error) that ends them.
+_ROUNDS = 100
+_STILL = 1e-8
 
 
 @frozen(eq=False)
@@ -44,6 +52,7 @@ class Model:
     stages: tuple[OptimizerStage, ...]
     registry: Registry
     phases: dict[str, float] = field(factory=dict)
+    again: Callable[[Array], Model] | None = None  # the same model where fitted values are a covariate of the variance
 
     def describe(self) -> str:
         """What the model is and how it will be computed: terms, stages, the engine and its blocks. Text, to be printed."""
@@ -56,22 +65,45 @@ class Model:
     def fit(self, *, progress: bool = False, on_step: Callable[[TraceRow], None] | None = None) -> FitResult:
         """Run the stages; returns a new FitResult and leaves the model as it was."""
         self.registry.notify("mmframe_fit_started", spec=self.spec, design=self.design)
+        result = self._fit(progress, on_step)
+        if self.again is not None:
+            result = self._iterated(result, self.again, progress, on_step)
+        self.registry.notify("mmframe_fit_finished", result=result)
+        return result
+
+    def _iterated(
+        self,
+        result: FitResult,
+        again: Callable[[Array], Model],
+        progress: bool,
+        on_step: Callable[[TraceRow], None] | None,
+    ) -> FitResult:
+        """Fits with the last fit's values as covariate until β moves no more (Pinheiro & Bates 2000, section 5.2.1)."""
+        for _ in range(_ROUNDS):
+            before, error = result.estimates.beta, np.sqrt(np.diag(result.estimates.beta_cov))
+            model = again(result.source.fitted)
+            result = evolve(model, spec=evolve(model.spec, start=result.starting_values()))._fit(progress, on_step)
+            result = evolve(result, spec=self.spec)
+            if np.all(np.abs(result.estimates.beta - before) <= _STILL * np.maximum(np.abs(before), error)):
+                return result
+        reason = f"the fitted values that its variance takes still move after {_ROUNDS} rounds"
+        return evolve(result, estimates=evolve(result.estimates, converged=False, stop_reason=reason))
+
+    def _fit(self, progress: bool, on_step: Callable[[TraceRow], None] | None) -> FitResult:
         with one_blas_thread():
             if progress and on_step is None:
                 with terminal_progress() as shown:
                     found = self._run(shown)
             else:
                 found = self._run(on_step)
-        result = self.result(found)
-        self.registry.notify("mmframe_fit_finished", result=result)
-        return result
+        return self.result(found)
 
     def _run(self, on_step: Callable[[TraceRow], None] | None) -> Found:
         def stage_finished(name: str, outcome: Any, value: float) -> None:
             self.registry.notify("mmframe_stage_finished", name=name, outcome=outcome, value=value)
 
         clock = Clock(dict(self.phases))
-        start = starting_point(self.engine, self.covariance, reml=self.spec.reml)
+        start = starting_point(self.engine, self.covariance, self.design, reml=self.spec.reml)
         for values in (self.spec.start, self.spec.fix):
             start = put(self.covariance.terms, self.reported, start, values)
         return Pipeline(self.stages, on_step=on_step, on_stage=stage_finished).run(
@@ -80,7 +112,7 @@ class Model:
 
     def result(self, found: Found) -> FitResult:
         """The result of what the stages found."""
-        names = tuple(self._structure_name(t.structure) for t in self.covariance.terms)
+        names = tuple(self._structure_name(t.structure) for t in self.covariance.random)
         fitted = FittedSource(self.spec, self.design, self.engine, self.covariance, self.reported, names, found)
         return FitResult(self.spec, fitted.estimates, fitted)
 
@@ -89,20 +121,71 @@ class Model:
         return self.registry.qualified_name(structure) or type(structure).__name__
 
 
-def bind_covariance(spec: ModelSpec, design: Design, resolved: Resolved) -> CovarianceModel:
-    """Structures at their points with their coordinates; what is fixed is held."""
-    terms = tuple(
-        BoundTerm.bind(term.label, design.groupings[term.grouping].name, structure, term.points, parameterization)
-        for term, structure, parameterization in zip(
-            design.terms, resolved.structures, resolved.parameterizations, strict=False
+def composed(
+    design: Design, resolved: Resolved
+) -> tuple[tuple[CovarianceStructure, ...], tuple[CovarianceStructure, ...]]:
+    """The structure of each term and of each stratum of the residual, combinations made. Raises SpecError."""
+
+    def made(where: str, make: Callable[[], CovarianceStructure]) -> CovarianceStructure:
+        try:
+            return make()
+        except ValueError as problem:
+            raise SpecError(Issue(where, "this combination", str(problem))) from None
+
+    random = tuple(made(t.label, partial(compose, resolved.trees[t.source], t.leaves, t.points)) for t in design.terms)
+    if design.residual is None:
+        return random, ()
+    assert resolved.residual is not None
+    residual = tuple(
+        made(
+            "residual",
+            partial(
+                compose,
+                resolved.residual,
+                tuple((leaf.points, columns) for leaf, columns in zip(s.layout.leaves, s.layout.columns, strict=True)),
+                s.points,
+                resolved.variances,
+            ),
         )
+        for s in design.residual.strata
     )
-    parameterization = resolved.parameterizations[0]
-    rows = report.reported(terms)
+    return random, residual
+
+
+def bind_covariance(
+    spec: ModelSpec,
+    design: Design,
+    resolved: Resolved,
+    random: tuple[CovarianceStructure, ...],
+    residual: tuple[CovarianceStructure, ...],
+    engine: Engine,
+) -> CovarianceModel:
+    """Structures at their points with their coordinates; what is fixed is held."""
+    terms = [
+        BoundTerm.bind(
+            term.label,
+            design.groupings[term.grouping].name,
+            structure,
+            term.points,
+            resolved.parameterizations[term.source],
+            term.stratum,
+        )
+        for term, structure in zip(design.terms, random, strict=True)
+    ]
+    if design.residual is not None:
+        terms += [
+            BoundTerm.bind(
+                design.residual.label, report.RESIDUAL, structure, stratum.points, resolved.residual_coordinates,
+                stratum.label, at,
+            )
+            for structure, stratum, at in zip(residual, design.residual.strata, engine.residual_index, strict=True)
+        ]  # fmt: skip
+    parameterization = resolved.parameterizations[0] if resolved.parameterizations else resolved.residual_coordinates
+    rows = report.reported(tuple(terms))
     check_values(spec.start, spec.fix, rows)
     sigma = resolve_bijection(parameterization, SIGMA2)
-    model = CovarianceModel.bind(terms, parameterization.scale, sigma)
-    return hold(model, rows, spec.fix) if spec.fix else model
+    model = CovarianceModel.bind(tuple(terms), parameterization.scale, sigma, len(design.terms))
+    return hold(model, rows, spec.fix, spec.tie) if spec.fix or spec.tie else model
 
 
 def _check_scale(design: Design) -> None:
@@ -114,8 +197,11 @@ def _check_scale(design: Design) -> None:
         )
 
 
-def build(spec: ModelSpec, data: Any, registry: Registry | None = None) -> Model:
-    """A specification and data to a Model. Raises SpecError, DataError or EngineRefusedError before any fitting."""
+def build(spec: ModelSpec, data: Any, registry: Registry | None = None, fitted: Array | None = None) -> Model:
+    """A specification and data to a Model. Raises SpecError, DataError or EngineRefusedError before any fitting.
+
+    fitted (n,): fitted values that a variance function takes as its covariate.
+    """
     registry = registry or default_registry()
     clock = Clock()
     if spec.random == () and spec.formula.strip() == "":
@@ -127,12 +213,16 @@ def build(spec: ModelSpec, data: Any, registry: Registry | None = None) -> Model
         if spec.data is None:
             raise DataError("data: none were given · pass a table, or name a file under 'data'")
         data = spec.data
-    kinds = tuple(s.index_kind for s in resolved.structures)
-    design = assemble(spec, data, kinds)
+    design = assemble(spec, data, resolved.trees, resolved.residual, resolved.variances, fitted)
     if design.n <= design.p:
         raise DataError(f"data: {design.n} rows for {design.p} fixed effects · at least one row more is needed")
-    if report.SIGMA not in spec.fix:
-        check_identifiable(design, resolved.structures)
+    random, residual = composed(design, resolved)
+    if design.residual is not None:
+        check_repeats(design.residual, residual)
+        banded = all(c.markov(s.points) for c, s in zip(residual, design.residual.strata, strict=True))
+        design = evolve(design, residual=evolve(design.residual, banded=banded))
+    elif report.SIGMA not in spec.fix:
+        check_effects(design, random)
     _check_scale(design)
     clock.lap("design")
     engine = choose_engine(design, resolved.engines).reduce(design)
@@ -142,6 +232,14 @@ def build(spec: ModelSpec, data: Any, registry: Registry | None = None) -> Model
             " · take out the column that copies it"
         )
     clock.lap("reduce")
-    covariance = bind_covariance(spec, design, resolved)
+    covariance = bind_covariance(spec, design, resolved, random, residual, engine)
+    again = None
+    if any(getattr(v, "covariate", None) == FITTED for v in resolved.variances):
+        again = partial(build, spec, data, registry)
+    model = Model(spec, design, engine, covariance, resolved.stages, registry, clock.seconds, again)
+    if spec.tie:
+        pass  # what is tied may tell apart what alone could not be
+    elif design.residual is not None or any(c.index_kind is not UNORDERED for c in random):
+        check_parameters(engine, covariance, natural_names(covariance, model.reported), spec.fix)
     clock.lap("design")
-    return Model(spec, design, engine, covariance, resolved.stages, registry, clock.seconds)
+    return model

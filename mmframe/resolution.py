@@ -8,32 +8,90 @@ from typing import Any
 
 from attrs import frozen
 
-from mmframe.covariance.domain import PositiveDefinite
 from mmframe.covariance.parameterization import Parameterization
+from mmframe.covariance.report import RESIDUAL
 from mmframe.covariance.structure import CovarianceStructure
+from mmframe.covariance.tree import Tree
+from mmframe.design.bases import BLOCK
 from mmframe.design.design import Design
-from mmframe.errors import DataError, EngineRefusedError, Issue, SpecError, UnknownNameError, unknown
+from mmframe.errors import EngineRefusedError, Issue, SpecError, UnknownNameError, unknown
 from mmframe.likelihood.blocked import BlockedEngine
 from mmframe.likelihood.dense import DenseEngine
 from mmframe.likelihood.engine import Engine
+from mmframe.likelihood.pattern import PatternEngine
 from mmframe.likelihood.pooled import PooledEngine
 from mmframe.optimize.stage import OptimizerStage
 from mmframe.registry.registry import PARAMETERIZATION, STAGE, STRUCTURE, Registry
-from mmframe.spec.model import Choice, ModelSpec
+from mmframe.spec.model import COMBINATORS, Choice, ModelSpec, TermSpec
 
-ENGINES: tuple[type[Engine], ...] = (PooledEngine, BlockedEngine, DenseEngine)
+ENGINES: tuple[type[Engine], ...] = (PooledEngine, BlockedEngine, PatternEngine, DenseEngine)
+HETEROGENEOUS = "heterogeneous"
+INDEPENDENT = "variance_component"
 DEFAULT_PARAMETERIZATION = "cholesky"
 DEFAULT_STAGES = (Choice("newton"),)
 
 
 @frozen(eq=False)
 class Resolved:
-    """The plugins that a specification names, as objects."""
+    """The plugins that a specification names, as objects. residual, variances: of the residual.   residual_coordinates: its
+    parameterization."""
 
-    structures: tuple[CovarianceStructure, ...]
+    trees: tuple[Tree, ...]
     parameterizations: tuple[Parameterization, ...]
     stages: tuple[OptimizerStage, ...]
     engines: tuple[type[Engine], ...]
+    residual: Tree | None
+    variances: tuple[CovarianceStructure, ...]
+    residual_coordinates: Parameterization
+
+
+def _tree(registry: Registry, basis: str, chosen: Any, where: str) -> Tree:
+    """The structure of a term, or of a part of one. Raises SpecError."""
+    if isinstance(chosen, CovarianceStructure):
+        made: CovarianceStructure | None = chosen
+    elif chosen.name in COMBINATORS:
+        if not chosen.parts:
+            remedy = f"write {chosen.name}(ar1(visit), ... | group)"
+            raise SpecError(Issue(where, f"{chosen.name!r} without parts", "a combinator of structures", remedy))
+        parts = tuple(_tree(registry, p.basis, p.structure, where) for p in chosen.parts)
+        if chosen.name != HETEROGENEOUS:
+            return Tree(basis, None, chosen.name, parts)
+        if len(parts) != 1 or parts[0].structure is None:
+            raise SpecError(Issue(where, f"{len(parts)} parts of {HETEROGENEOUS!r}", "one structure"))
+        made = registry.create(STRUCTURE, HETEROGENEOUS, {"structure": parts[0].structure, **chosen.options}, where)
+    else:
+        made = registry.create(STRUCTURE, chosen.name, chosen.options, where)
+    assert made is not None
+    if made.unit:
+        remedy = f"write variance={made.name!r} and its covariate"
+        raise SpecError(Issue(where, f"{made.name!r} is a variance function", "a covariance structure", remedy))
+    return Tree(basis, made)
+
+
+def _residual_tree(registry: Registry, term: TermSpec) -> Tree:
+    tree = _tree(registry, term.basis, term.structure, "residual")
+    for leaf in tree.leaves:
+        if leaf.structure is not None and leaf.structure.singular:
+            raise SpecError(Issue("residual", leaf.structure.name, "a structure that is positive definite"))
+    if any(t.combinator == BLOCK for t in _inner(tree)):
+        raise SpecError(Issue("residual", BLOCK, "structures over the same points", "give strata by by='column'"))
+    return tree
+
+
+def _inner(tree: Tree) -> list[Tree]:
+    return [tree, *(t for part in tree.parts for t in _inner(part))]
+
+
+def _variance(registry: Registry, chosen: Any) -> CovarianceStructure:
+    made: CovarianceStructure = (
+        chosen
+        if isinstance(chosen, CovarianceStructure)
+        else registry.create(STRUCTURE, chosen.name, chosen.options, "variance")
+    )
+    if not made.unit:
+        known = sorted(e.name for e in registry.of_kind(STRUCTURE) if getattr(e.cls, "unit", False))
+        raise SpecError(Issue("variance", f"{made.name!r} is a covariance structure", ", ".join(known)))
+    return made
 
 
 def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
@@ -47,17 +105,18 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
             issues.extend(problem.issues)
             return None
 
-    structures = []
-    for k, term in enumerate(spec.random):
-        chosen = term.structure
-        if isinstance(chosen, CovarianceStructure):
-            structures.append(chosen)
-        else:
-            where = f"random[{k}] ({term.label}): structure"
-            structures.append(attempt(partial(registry.create, STRUCTURE, chosen.name, chosen.options, where)))
-    names = [_parameterization(spec, k) for k in range(len(spec.random))] or [DEFAULT_PARAMETERIZATION]
+    trees = [
+        attempt(partial(_tree, registry, term.basis, term.structure, f"random[{k}] ({term.label}): structure"))
+        for k, term in enumerate(spec.random)
+    ]
+    residual = None if spec.residual is None else attempt(partial(_residual_tree, registry, spec.residual))
+    variances = [attempt(partial(_variance, registry, chosen)) for chosen in spec.variance]
+    if variances and spec.residual is None:  # independent rows, each a subject of its own
+        residual = Tree("1", registry.create(STRUCTURE, INDEPENDENT, {}, "residual"))
+    names = [_parameterization(spec, term) for term in spec.random]
+    names.append(_residual_parameterization(spec))
     if isinstance(spec.parameterization, dict):
-        known = {key for term in spec.random for key in (term.label, term.group_name)}
+        known = {key for term in spec.random for key in (term.label, term.group_name)} | {RESIDUAL}
         issues += [unknown("parameterization", "term", key, known) for key in spec.parameterization if key not in known]
     parameterizations = [
         chosen
@@ -65,8 +124,8 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
         else attempt(partial(registry.create, PARAMETERIZATION, chosen, {}, "parameterization"))
         for chosen in names
     ]
-    scales = {p.scale for p in parameterizations if p is not None}
-    if len(scales) > 1:
+    scales = {p.scale for p in parameterizations[: len(spec.random)] if p is not None}
+    if len(scales) > 1 and spec.residual is None and not spec.variance:
         issues.append(
             Issue(
                 "parameterization",
@@ -86,30 +145,31 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
         engines = tuple(e for e in ENGINES if e.name == spec.engine)
         if not engines:
             issues.append(unknown("engine", "engine", spec.engine, [e.name for e in ENGINES]))
-    for key, value in (("residual", spec.residual), ("variance", spec.variance)):
-        if value:
-            issues.append(
-                Issue(
-                    key,
-                    repr(value),
-                    "nothing in this version: residuals are independent with one variance",
-                    f"leave {key} out",
-                )
-            )
     if issues:
         raise UnknownNameError(issues) if all("there is no" in i.given for i in issues) else SpecError(issues)
-    return Resolved(tuple(structures), tuple(parameterizations), tuple(stages), engines)
+    *coordinates, of_residual = parameterizations
+    return Resolved(tuple(trees), tuple(coordinates), tuple(stages), engines, residual, tuple(variances), of_residual)
 
 
-def _parameterization(spec: ModelSpec, k: int) -> Any:
+def _parameterization(spec: ModelSpec, term: TermSpec) -> Any:
     """The parameterization of a term, by name or as an instance."""
-    term = spec.random[k]
     if term.parameterization is not None:
         return term.parameterization
     if isinstance(spec.parameterization, dict):
         by_group = spec.parameterization.get(term.group_name, DEFAULT_PARAMETERIZATION)
         return spec.parameterization.get(term.label, by_group)
     return spec.parameterization or DEFAULT_PARAMETERIZATION
+
+
+def _residual_parameterization(spec: ModelSpec) -> Any:
+    """That of the residual: its own, the model's, or that of the first term."""
+    if spec.residual is not None and spec.residual.parameterization is not None:
+        return spec.residual.parameterization
+    if isinstance(spec.parameterization, dict):
+        return spec.parameterization.get(RESIDUAL, DEFAULT_PARAMETERIZATION)
+    return spec.parameterization or (
+        _parameterization(spec, spec.random[0]) if spec.random else DEFAULT_PARAMETERIZATION
+    )
 
 
 def choose_engine(design: Design, engines: Sequence[type[Engine]]) -> type[Engine]:
@@ -121,24 +181,3 @@ def choose_engine(design: Design, engines: Sequence[type[Engine]]) -> type[Engin
             return engine
         reasons.append(f"{engine.name}: {reason}")
     raise EngineRefusedError("engine: no engine takes this model · " + " · ".join(reasons))
-
-
-def check_identifiable(design: Design, structures: tuple[CovarianceStructure, ...]) -> None:
-    """Refuse terms whose effects cannot be told from the residual (σ² is free).
-
-    An unrestricted term with as many effects as rows, or any term with as many levels as rows; but for terms of related
-    levels. Raises DataError.
-    """
-    for term, structure in zip(design.terms, structures, strict=True):
-        if design.groupings[term.grouping].relationship is not None:
-            continue  # what relatives share tells the effects from the residual
-        levels = design.groupings[term.grouping].size
-        unrestricted = any(
-            isinstance(p.domain, PositiveDefinite) and p.domain.dim == term.width for p in structure.params(term.points)
-        )
-        effects = levels * term.width if unrestricted else levels
-        if effects >= design.n:
-            raise DataError(
-                f"term {term.label!r}: {effects} random effects ({levels} levels x {effects // levels}) for {design.n} rows"
-                " · they cannot be told from the residual · allowed: fewer effects than rows · use a simpler basis, or 'diagonal'"
-            )

@@ -40,7 +40,8 @@ def make_phi(params: tuple[Param, ...], flat: Any) -> Phi:
 
 def flatten_phi(params: tuple[Param, ...], phi: Any) -> Array:
     """One flat vector over all parameters, from a mapping of values."""
-    return np.concatenate([np.asarray(param.domain.flatten(phi[param.name]), dtype=float) for param in params])
+    parts = [np.asarray(param.domain.flatten(phi[param.name]), dtype=float) for param in params]
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def central_differences(function: Callable[[Array], Array], point: Array, scale: Array | None = None) -> Array:
@@ -102,7 +103,7 @@ def _analytic(structure: CovarianceStructure, params: tuple[Param, ...], flat: A
     for param in params:
         part = np.asarray(given[param.name], dtype=float)
         parts.append(part if part.ndim == index.ndim + 1 else part[None])
-    return np.concatenate(parts)
+    return np.concatenate(parts) if parts else np.zeros((0, *index.shape[:-1], index.shape[-2]))
 
 
 _BY_METHOD = {
@@ -121,6 +122,8 @@ def jacobian(
 
 def choose_method(structure: CovarianceStructure, params: tuple[Param, ...], points: Points) -> DerivativeMethod:
     """The best method that this structure supports at these points; a complex step only where it proves right."""
+    if not params:
+        return DerivativeMethod.ANALYTIC
     rng = np.random.default_rng(20240229)
     samples = [flatten_phi(params, {p.name: p.domain.sample(rng) for p in params}) for _ in range(3)]
     overridden = type(structure).jacobian is not CovarianceStructure.jacobian

@@ -38,7 +38,7 @@ def check_values(start: Mapping[str, float], fix: Mapping[str, float], rows: tup
             except (TypeError, ValueError):
                 issues.append(Issue(f"{where}[{name!r}]", repr(value), "a number in data units"))
                 continue
-            if name == report.SIGMA:
+            if name == report.SIGMA and not any(r.name == name for r in rows):
                 low, high, derived = 0.0, np.inf, False
                 inside = 1e-100 < number < 1e100  # its square must be a number
             else:
@@ -48,7 +48,7 @@ def check_values(start: Mapping[str, float], fix: Mapping[str, float], rows: tup
                     issues.extend(problem.issues)
                     continue
                 low, high, derived = row.low, row.high, row.param < 0
-                inside = low <= number <= high
+                inside = low <= number <= high and (row.kind != "sd" or number < 1e100)
             if derived:
                 issues.append(Issue(f"{where}[{name!r}]", "a derived quantity", "parameters of the structure itself"))
             elif not (np.isfinite(number) and inside):
@@ -57,14 +57,23 @@ def check_values(start: Mapping[str, float], fix: Mapping[str, float], rows: tup
         raise SpecError(issues)
 
 
-def hold(model: CovarianceModel, rows: tuple[report.Reported, ...], fix: Mapping[str, float]) -> CovarianceModel:
-    """The model with some reported quantities held.
+def hold(
+    model: CovarianceModel,
+    rows: tuple[report.Reported, ...],
+    fix: Mapping[str, float],
+    tie: tuple[tuple[str, ...], ...] = (),
+) -> CovarianceModel:
+    """The model with some reported quantities held, and some equal to others.
 
     Entries of a matrix get coordinates of their own (standard deviations and correlations); anything in data units needs
-    the absolute scale.
+    the absolute scale. Raises UnknownNameError, SpecError.
     """
-    held = [find_reported(rows, name, "fix") for name in fix if name != report.SIGMA]
-    matrices = {(r.term, r.param) for r in held}
+    sigma_apart = not model.residual and report.SIGMA in fix
+    held = [find_reported(rows, name, "fix") for name in fix if not (sigma_apart and name == report.SIGMA)]
+    tied = [[find_reported(rows, name, "tie") for name in names] for names in tie]
+    _check_ties(model.terms, tied, held)
+    chosen = [*held, *(row for rows_ in tied for row in rows_)]
+    matrices = {(r.term, r.param) for r in chosen}
 
     def choose(param: Param, bijection: Bijection, at: tuple[int, int]) -> Bijection:
         if at in matrices and isinstance(param.domain, PositiveDefinite):
@@ -78,25 +87,54 @@ def hold(model: CovarianceModel, rows: tuple[report.Reported, ...], fix: Mapping
         )
         for k, t in enumerate(model.terms)
     )
-    scaled = report.SIGMA in fix or any(r.kind == "sd" for r in held)
-    model = CovarianceModel.bind(terms, ABSOLUTE if scaled else model.scale, model.sigma_bijection)
-    free = model.free.copy()
-    offset = 0
-    for k, term in enumerate(terms):
-        for i, bijection in enumerate(term.bijections):
-            for row in held:
-                if (row.term, row.param) == (k, i):
-                    free[offset + row.entry] = False
-            offset += bijection.size
-    if report.SIGMA in fix:
+    scaled = sigma_apart or any(r.kind == "sd" for r in held)
+    scale = ABSOLUTE if scaled else model.scale
+    model = CovarianceModel.bind(terms, scale, model.sigma_bijection, model.n_random)
+    free, source = model.free.copy(), model.source.copy()
+    place = _coordinates(terms)
+    for row in held:
+        free[place[row.term, row.param] + row.entry] = False
+    for first, *others in tied:
+        for row in others:
+            at = place[row.term, row.param] + row.entry
+            free[at], source[at] = False, place[first.term, first.param] + first.entry
+    if sigma_apart:
         free[-1] = False
     start = report.set_value(
         terms,
         tuple(_anywhere(t) for t in terms),
-        [(find_reported(rows, n, "fix"), float(v)) for n, v in fix.items() if n != report.SIGMA],
+        [(find_reported(rows, n, "fix"), float(v)) for n, v in fix.items() if not (sigma_apart and n == report.SIGMA)],
     )
     sigma2 = float(fix.get(report.SIGMA, 1.0)) ** 2
-    return attrs.evolve(model, held=model.theta(start, sigma2), free=free)
+    return attrs.evolve(model, held=model.theta(start, sigma2), free=free, source=source)
+
+
+def _coordinates(terms: tuple[BoundTerm, ...]) -> dict[tuple[int, int], int]:
+    """Where the coordinates of each parameter of each term start."""
+    out, place = {}, 0
+    for k, term in enumerate(terms):
+        for i, bijection in enumerate(term.bijections):
+            out[k, i] = place
+            place += bijection.size
+    return out
+
+
+def _check_ties(terms: tuple[BoundTerm, ...], tied: list[list[report.Reported]], held: list[report.Reported]) -> None:
+    issues, seen = [], {r.name for r in held}
+    for rows in tied:
+        where = f"tie {[r.name for r in rows]}"
+        if len(rows) < 2:
+            issues.append(Issue(where, "one name", "two or more parameters that are to be equal"))
+        if any(r.param < 0 for r in rows):
+            issues.append(Issue(where, "a derived quantity", "parameters of the structures themselves"))
+        elif len({(r.kind, r.low, r.high) for r in rows}) > 1:
+            issues.append(Issue(where, "parameters of different kinds", "standard deviations, or shapes of one range"))
+        again = [r.name for r in rows if r.name in seen]
+        if again:
+            issues.append(Issue(where, f"{again[0]!r} is held or tied already", "each parameter once"))
+        seen |= {r.name for r in rows}
+    if issues:
+        raise SpecError(issues)
 
 
 def _anywhere(term: BoundTerm) -> Array:
@@ -112,7 +150,8 @@ def put(
 ) -> tuple[tuple[Array, ...], float]:
     """Natural parameters (flat φ of each term, σ²) with some reported quantities set."""
     flats, sigma2 = point
-    if report.SIGMA in values:
+    apart = not any(r.name == report.SIGMA for r in rows)
+    if apart and report.SIGMA in values:
         sigma2 = float(values[report.SIGMA]) ** 2
-    changes = [(find_reported(rows, n), float(v)) for n, v in values.items() if n != report.SIGMA]
+    changes = [(find_reported(rows, n), float(v)) for n, v in values.items() if not (apart and n == report.SIGMA)]
     return (report.set_value(terms, flats, changes) if changes else flats), sigma2

@@ -1,27 +1,30 @@
 """What users read: standard deviations, correlations and shapes by name, in data units; and how to set them by name.
 
 Names: `sd(Intercept | Subject)`, `corr(Intercept, Days | Subject)`, `Worker.sd` and `Worker.rho` for parameters that
-belong to a whole term, `sigma`.
+belong to a whole term, `sigma`. The residual's group is called `residual`; the level of `by` comes last, in brackets.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mmframe.covariance.derivative import make_phi
 from mmframe.covariance.domain import Array, Box, PositiveDefinite, pair_indices, vech
-from mmframe.covariance.structure import CovarianceStructure, Phi
+from mmframe.covariance.structure import CovarianceStructure, Param, Phi
 from mmframe.covariance.term import BoundTerm
 
 SIGMA = "sigma"
+RESIDUAL = "residual"  # the group of the residual's parameters
 
 
 @frozen
 class Reported:
-    """One reported quantity. kind: sd, corr, variance-free shape `param`, or `derived` (from structure.report).
+    """One reported quantity. kind: sd, corr, variance-free shape `param`, `derived` (from structure.report), or `hidden`
+    (it spans the domain, and users read something else).
 
     param, entry: where it sits among the natural parameters of its term (-1: nowhere, it is derived).
     low, high: its bounds.
@@ -40,74 +43,90 @@ class Reported:
 
 
 def reported(terms: tuple[BoundTerm, ...]) -> tuple[Reported, ...]:
-    """All reported quantities of the random effects, in order; names are made unique by the term's label."""
+    """All reported quantities of terms, in order; names are made unique by the term's label.
+
+    The one variance of a residual is `sigma` itself.
+    """
     rows: list[Reported] = []
     for k, term in enumerate(terms):
         rows.extend(_of_term(k, term))
-    seen: dict[str, int] = {}
-    for row in rows:
-        seen[row.name] = seen.get(row.name, 0) + 1
+    residual = [k for k, t in enumerate(terms) if t.group == RESIDUAL]
+    if len(residual) == 1 and terms[residual[0]].scale_parameter is not None:
+        rows = [evolve(r, name=SIGMA, group="") if r.term == residual[0] and r.kind == "sd" else r for r in rows]
+    seen = Counter(row.name for row in rows)
     out = []
     for row in rows:
         if seen[row.name] > 1:
             label = terms[row.term].label
             same = [t.label for t in terms].count(label) > 1
             tag = f"{label} #{row.term + 1}" if same else label
-            row = Reported(f"{row.name} [{tag}]", *[getattr(row, f) for f in _FIELDS])
+            row = evolve(row, name=f"{row.name} [{tag}]")
         out.append(row)
     return tuple(out)
 
 
-_FIELDS = ("kind", "group", "row", "column", "term", "param", "entry", "low", "high")
-
-
 def _of_term(k: int, term: BoundTerm) -> list[Reported]:
-    labels, group, q = term.points.labels, term.group, term.points.size
     out: list[Reported] = []
     for i, param in enumerate(term.params):
-        domain = param.domain
-        if isinstance(domain, PositiveDefinite):
-            names = labels if domain.dim == q else tuple(f"{param.name}{j + 1}" for j in range(domain.dim))
-            out += [
-                Reported(f"sd({names[j]} | {group})", "sd", group, names[j], names[j], k, i, j, 0.0, np.inf)
-                for j in range(domain.dim)
-            ]
-            rows, cols = pair_indices(domain.dim)
-            out += [
-                Reported(
-                    f"corr({names[b]}, {names[a]} | {group})",
-                    "corr",
-                    group,
-                    names[b],
-                    names[a],
-                    k,
-                    i,
-                    domain.dim + e,
-                    -1.0,
-                    1.0,
-                )
-                for e, (a, b) in enumerate(zip(rows, cols, strict=True))
-            ]
-        elif isinstance(domain, Box) and param.scale_power:
-            for j in range(domain.count):
-                if domain.count == q:
-                    name, label = f"sd({labels[j]} | {group})", labels[j]
-                else:
-                    name = f"{group}.sd" + (f"[{j + 1}]" if domain.count > 1 else "")
-                    label = ""
-                out.append(Reported(name, "sd", group, label, label, k, i, j, 0.0, np.inf))
-        else:
-            assert isinstance(domain, Box)
-            correlation = domain.low >= -1.0 and domain.high == 1.0
-            for j in range(domain.count):
-                name = f"{group}.{param.name}" + (f"[{j + 1}]" if domain.count > 1 else "")
-                kind = "corr" if correlation else "param"
-                out.append(Reported(name, kind, group, "", "", k, i, j, domain.low, domain.high))
-    overridden = type(term.structure).report is not CovarianceStructure.report
-    derived = term.structure.report(_sample_phi(term), term.points) if overridden else NotImplemented
+        out += _of_param(k, i, param, term)
+    derived = term.structure.report(_sample_phi(term), term.points) if _reports(term) else NotImplemented
     if derived is not NotImplemented:
-        out += [Reported(f"{group}.{name}", "derived", group, "", "", k, -1, -1, -np.inf, np.inf) for name in derived]
+        name = f"{term.group}.{{}}{_suffix(term)}"
+        out += [
+            Reported(name.format(key), "derived", term.group, "", key, k, -1, -1, -np.inf, np.inf) for key in derived
+        ]
     return out
+
+
+def _suffix(term: BoundTerm) -> str:
+    return f"[{term.stratum}]" if term.stratum else ""
+
+
+def _reports(term: BoundTerm) -> bool:
+    return type(term.structure).report is not CovarianceStructure.report
+
+
+def _of_param(k: int, i: int, param: Param, term: BoundTerm) -> list[Reported]:
+    """One parameter: standard deviations and correlations of a matrix, standard deviations, or shapes."""
+    group, suffix, domain = term.group, _suffix(term), param.domain
+    count = domain.dim if isinstance(domain, PositiveDefinite) else domain.count
+    labels = param.labels or (term.points.labels if count == term.points.size else ())
+    if isinstance(domain, PositiveDefinite):
+        names = labels or tuple(f"{param.name}{j + 1}" for j in range(count))
+        out = [
+            Reported(f"sd({name} | {group}){suffix}", "sd", group, name, name, k, i, j, 0.0, np.inf)
+            for j, name in enumerate(names)
+        ]
+        for e, (a, b) in enumerate(zip(*pair_indices(count), strict=True)):
+            name = f"corr({names[b]}, {names[a]} | {group}){suffix}"
+            out.append(Reported(name, "corr", group, names[b], names[a], k, i, count + e, -1.0, 1.0))
+        return out
+    assert isinstance(domain, Box)
+    if param.scale_power and domain.low >= 0.0:
+        if (labels and domain.size is not None) or count == term.points.size:
+            named = [(f"sd({label} | {group}){suffix}", label) for label in labels]
+        else:
+            named = [(f"{group}.sd{entry}{suffix}", "") for entry in _entries(param, labels)]
+        return [Reported(n, "sd", group, label, label, k, i, j, 0.0, np.inf) for j, (n, label) in enumerate(named)]
+    correlation = domain.low >= -1.0 and domain.high == 1.0
+    kind = ("corr" if correlation else "param") if param.shown else "hidden"
+    return [
+        Reported(f"{group}.{param.name}{entry}{suffix}", kind, group, "", "", k, i, j, domain.low, domain.high)
+        for j, entry in enumerate(_entries(param, param.labels))
+    ]
+
+
+def _as_sd(term: BoundTerm, param: Param) -> bool:
+    """Whether a scale is read as standard deviations: where it is the only one, and so the scale of the points."""
+    alone = sum(p.scale_power > 0 for p in term.params) == 1
+    return bool(param.scale_power) and alone and isinstance(param.domain, Box) and param.domain.low >= 0.0
+
+
+def _entries(param: Param, labels: tuple[str, ...]) -> list[str]:
+    """What tells the entries of a vector apart; nothing for a number."""
+    if param.domain.count == 1 and not param.labels:
+        return [""]
+    return [f"[{label}]" for label in (labels or range(1, param.domain.count + 1))]
 
 
 def _sample_phi(term: BoundTerm) -> Phi:
@@ -127,7 +146,7 @@ def values(rows: tuple[Reported, ...], terms: tuple[BoundTerm, ...], flats: tupl
     out = np.empty(len(rows))
     for n, row in enumerate(rows):
         if row.param < 0:
-            out[n] = derived[row.term][row.name.removeprefix(f"{row.group}.").split(" [")[0]]
+            out[n] = derived[row.term][row.column]
         else:
             out[n] = tables[row.term][row.param][row.entry]
     return out
@@ -141,8 +160,8 @@ def _params_as_read(term: BoundTerm, flat: Array) -> list[Array]:
         place += param.domain.count
         if isinstance(param.domain, PositiveDefinite):
             out.append(sds_and_correlations(param.domain.unflatten(part).matrix))
-        elif param.scale_power:
-            out.append(np.maximum(part, 0.0) ** (1.0 / param.scale_power))
+        elif param.scale_power == 2 and _as_sd(term, param):
+            out.append(np.sqrt(np.maximum(part, 0.0)))
         else:
             out.append(part)
     return out
@@ -183,8 +202,8 @@ def set_value(
             place += param.domain.count
             if isinstance(param.domain, PositiveDefinite):
                 new[k][part] = vech(from_sds_and_correlations(entries, param.domain.dim))
-            elif param.scale_power:
-                new[k][part] = entries**param.scale_power
+            elif param.scale_power == 2 and _as_sd(term, param):
+                new[k][part] = entries**2
             else:
                 new[k][part] = entries
     return tuple(new)

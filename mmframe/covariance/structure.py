@@ -110,6 +110,8 @@ class CovarianceStructure(ABC):
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
     index_kind: ClassVar[IndexKind] = UNORDERED
+    unit: ClassVar[bool] = False  # carries no scale: a variance function, which multiplies a structure that does
+    singular: ClassVar[bool] = False  # never positive definite: for random effects only
     numbered: ClassVar[bool] = False  # the number of the point (0, 1, ...) comes as the last column of the index
 
     @abstractmethod
@@ -142,6 +144,12 @@ def lags(index: Array) -> Array:
     """Absolute differences of one-dimensional positions: (..., m, 1) -> (..., m, m)."""
     position = index[..., 0]
     return np.asarray(np.abs(position[..., :, None] - position[..., None, :]))
+
+
+def same_point(index: Array) -> Array:
+    """1.0 where two rows are at the same one-dimensional position, else 0.0: (..., m, 1) -> (..., m, m)."""
+    position = index[..., 0]
+    return np.asarray((position[..., :, None] == position[..., None, :]).astype(float))
 
 
 def distances(index: Array) -> Array:

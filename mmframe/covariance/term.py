@@ -21,6 +21,9 @@ from mmframe.covariance.domain import Array
 from mmframe.covariance.parameterization import Parameterization, resolve_bijection
 from mmframe.covariance.project import project
 from mmframe.covariance.structure import CovarianceStructure, Param, Phi, Points
+from mmframe.errors import Issue, SpecError
+
+_FEW = 12  # points at which the method of differentiation is chosen, where a structure need not see them all
 
 
 @lru_cache(maxsize=256)
@@ -33,13 +36,14 @@ def _derivatives(
 
 
 def derivative_method(
-    structure: CovarianceStructure, params: tuple[Param, ...], points: Points
+    structure: CovarianceStructure, params: tuple[Param, ...], index: Array
 ) -> tuple[DerivativeMethod, Array | None]:
     """The derivative method, and ∂Σ/∂φ where Σ is linear in φ; remembered for structures that can be hashed."""
-    index = np.ascontiguousarray(points.index, dtype=float)
+    index = np.ascontiguousarray(index, dtype=float)
     try:
         return _derivatives(structure, params, index.tobytes(), index.shape)
     except TypeError:  # an option that cannot be hashed
+        points = Points(tuple(str(i) for i in range(len(index))), index)
         method = choose_method(structure, params, points)
         return method, constant_jacobian(method, structure, params, points)
 
@@ -48,7 +52,8 @@ def derivative_method(
 class BoundTerm:
     """One structure at the points of one term, with coordinates for each natural parameter.
 
-    label: `1 + Days | Subject`.   group: the grouping factor.
+    label: `1 + Days | Subject`.   group: the grouping factor, or `residual`.   at: the indices (..., m, d) at which an engine
+    wants Σ: of a random-effects term its points; of a residual the patterns of its subjects.   stratum: the level of `by`.
     """
 
     label: str
@@ -59,15 +64,31 @@ class BoundTerm:
     bijections: tuple[Bijection, ...]
     method: DerivativeMethod
     constant: Array | None  # ∂Σ/∂φ where Σ is linear in φ
+    at: tuple[Array, ...]
+    stratum: str = ""
 
     @classmethod
     def bind(
-        cls, label: str, group: str, structure: CovarianceStructure, points: Points, parameterization: Parameterization
+        cls,
+        label: str,
+        group: str,
+        structure: CovarianceStructure,
+        points: Points,
+        parameterization: Parameterization,
+        stratum: str = "",
+        at: tuple[Array, ...] | None = None,
     ) -> BoundTerm:
-        params = tuple(structure.params(points))
-        method, constant = derivative_method(structure, params, points)
+        """at: None for the points themselves. Raises SpecError where the structure cannot take its points."""
+        try:
+            params = tuple(structure.params(points))
+        except ValueError as problem:
+            raise SpecError(Issue(label, structure.name, str(problem))) from None
         bijections = tuple(resolve_bijection(parameterization, param) for param in params)
-        return cls(label, group, structure, points, params, bijections, method, constant)
+        if at is None:
+            method, constant = derivative_method(structure, params, points.index)
+            return cls(label, group, structure, points, params, bijections, method, constant, (points.index,), stratum)
+        method, _ = derivative_method(structure, params, points.index[:_FEW])
+        return cls(label, group, structure, points, params, bijections, method, None, at, stratum)
 
     @cached_property
     def size(self) -> int:
@@ -85,7 +106,13 @@ class BoundTerm:
     @cached_property
     def scale_powers(self) -> Array:
         """The scale power of each entry of the flat φ."""
-        return np.concatenate([np.full(p.domain.count, float(p.scale_power)) for p in self.params])
+        return np.concatenate([np.zeros(0), *(np.full(p.domain.count, float(p.scale_power)) for p in self.params)])
+
+    @cached_property
+    def scale_parameter(self) -> int | None:
+        """The place in the flat φ of the one number that carries the scale; None where there are several."""
+        places = np.flatnonzero(self.scale_powers)
+        return int(places[0]) if places.size == 1 else None
 
     @cached_property
     def coordinate_names(self) -> tuple[str, ...]:
@@ -103,6 +130,9 @@ class BoundTerm:
             }
         )
 
+    def phi_of(self, flat: Array) -> Phi:
+        return make_phi(self.params, flat)
+
     def flat(self, theta: Array) -> Array:
         return flatten_phi(self.params, self.phi(theta))
 
@@ -111,11 +141,17 @@ class BoundTerm:
         phi = make_phi(self.params, flat)
         return np.concatenate([b.inverse(phi[p.name]) for p, b in zip(self.params, self.bijections, strict=True)])
 
-    def covariance(self, theta: Array) -> Array:
-        return np.asarray(self.structure.covariance(self.phi(theta), self.points.index), dtype=float)
+    def covariances(self, theta: Array) -> tuple[Array, ...]:
+        """Σ at each index of `at`: (..., m, m)."""
+        phi = self.phi(theta)
+        return tuple(np.asarray(self.structure.covariance(phi, index), dtype=float) for index in self.at)
 
     def covariance_of(self, flat: Array) -> Array:
-        return np.asarray(self.structure.covariance(make_phi(self.params, flat), self.points.index), dtype=float)
+        """Σ over the points themselves."""
+        return self.covariance_at(flat, self.points.index)
+
+    def covariance_at(self, flat: Array, index: Array) -> Array:
+        return np.asarray(self.structure.covariance(make_phi(self.params, flat), index), dtype=float)
 
     def _inner_jacobian(self, theta: Array) -> Array:
         """∂ flat φ / ∂θ, block by block: (count, size)."""
@@ -131,36 +167,42 @@ class BoundTerm:
             out[t, s] = block
         return out
 
-    def natural_jacobian(self, flat: Array) -> Array:
-        return jacobian(self.method, self.structure, self.params, flat, self.points.index)
+    def natural_jacobians(self, flat: Array) -> tuple[Array, ...]:
+        """∂Σ/∂φ at each index of `at`: (count, ..., m, m)."""
+        return tuple(jacobian(self.method, self.structure, self.params, flat, index) for index in self.at)
 
-    def _outer(self, theta: Array) -> Array:
-        return self.natural_jacobian(self.flat(theta)) if self.constant is None else self.constant
+    def _outer(self, theta: Array) -> tuple[Array, ...]:
+        return self.natural_jacobians(self.flat(theta)) if self.constant is None else (self.constant,)
 
-    def tangents(self, theta: Array) -> Array:
-        """∂Σ/∂θ: (size, q, q)."""
-        outer = self._outer(theta)
-        flat = self._inner_jacobian(theta).T @ outer.reshape(outer.shape[0], -1)
-        return np.asarray(flat.reshape(-1, *outer.shape[1:]))
+    def tangents(self, theta: Array) -> tuple[Array, ...]:
+        """∂Σ/∂θ at each index of `at`: (size, ..., m, m)."""
+        inner = self._inner_jacobian(theta).T
+        return tuple(
+            np.asarray((inner @ outer.reshape(outer.shape[0], -1)).reshape(-1, *outer.shape[1:]))
+            for outer in self._outer(theta)
+        )
 
-    def pull(self, theta: Array, score: Array) -> Array:
-        """∂/∂θ of the sum of score * Σ(θ): (size,)."""
-        outer = self._outer(theta)
-        natural = outer.reshape(outer.shape[0], -1) @ score.ravel()
-        return np.asarray(natural @ self._inner_jacobian(theta))
+    def natural_pull(self, outer: tuple[Array, ...], scores: tuple[Array, ...]) -> Array:
+        """∂/∂φ of the sum of score * Σ(φ) over all of `at`: (count,)."""
+        return np.asarray(
+            sum(j.reshape(j.shape[0], -1) @ score.ravel() for j, score in zip(outer, scores, strict=True))
+        )
 
-    def second(self, theta: Array, score: Array) -> Array:
-        """∂²/∂θ² of the sum of score * Σ(θ), for a fixed score matrix: (size, size)."""
+    def pull(self, theta: Array, scores: tuple[Array, ...]) -> Array:
+        """∂/∂θ of the sum of score * Σ(θ) over all of `at`: (size,)."""
+        return np.asarray(self.natural_pull(self._outer(theta), scores) @ self._inner_jacobian(theta))
+
+    def second(self, theta: Array, scores: tuple[Array, ...]) -> Array:
+        """∂²/∂θ² of the sum of score * Σ(θ) over all of `at`, for fixed score matrices: (size, size)."""
         inner = self._inner_jacobian(theta)
-        outer = self._outer(theta)
-        natural = outer.reshape(outer.shape[0], -1) @ score.ravel()
+        natural = self.natural_pull(self._outer(theta), scores)
         out = np.zeros((self.size, self.size))
         if self.constant is None:
             flat = self.flat(theta)
             # differences of differences need a longer step than differences of an exact Jacobian
             step = 30.0 if self.method is DerivativeMethod.DIFFERENCES else 1.0
             curved = central_differences(
-                lambda v: np.tensordot(self.natural_jacobian(v), score, axes=2),
+                lambda v: self.natural_pull(self.natural_jacobians(v), scores),
                 flat,
                 step * np.maximum(np.abs(flat), 1e-3),
             )

@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from attrs import evolve
 from numpy.typing import NDArray
 
 from mmframe.covariance.domain import Array
-from mmframe.covariance.structure import UNORDERED, IndexKind, Points
-from mmframe.design.design import Design, DesignTerm, Grouping
-from mmframe.design.encoding import Encoding, TermEncoding, encode
+from mmframe.covariance.structure import CovarianceStructure
+from mmframe.covariance.tree import Tree
+from mmframe.design.bases import build, formula_parts, term_columns
+from mmframe.design.design import Design, DesignTerm
+from mmframe.design.encoding import encode
 from mmframe.design.frame import as_categories, to_pandas
-from mmframe.design.grouping import make_grouping
-from mmframe.design.index import PointSet
+from mmframe.design.grouping import Grouping, factorize, make_grouping
+from mmframe.design.kept import Encoding, TermEncoding
 from mmframe.design.orthogonal import independent_columns, orthonormal
 from mmframe.design.relationship import as_relationship
+from mmframe.design.residual import FITTED, residual_columns, residual_design, wanted_points
 from mmframe.errors import DataError, Issue, SpecError, UnknownNameError, unknown
-from mmframe.spec.formula import columns_of, split_top
 from mmframe.spec.model import ModelSpec, TermSpec
+from mmframe.spec.sides import columns_of
 
 _RESPONSE, _FIXED = "response", "fixed"
 
 
-def assemble(spec: ModelSpec, data: Any, index_kinds: tuple[IndexKind, ...]) -> Design:
+def assemble(
+    spec: ModelSpec,
+    data: Any,
+    trees: tuple[Tree, ...],
+    residual: Tree | None = None,
+    variances: tuple[CovarianceStructure, ...] = (),
+    fitted: Array | None = None,
+) -> Design:
     """The design of a model.
 
-    index_kinds: for each term of spec.random what its structure takes as points.
+    trees: the structure of each term of spec.random.   residual, variances: those of the residual.   fitted (n,): the
+    covariate of a variance function of fitted values; else those of least squares.
     Raises SpecError (columns), DataError (empty, not numeric, not finite, constant, one level).
     """
     names = frozenset(spec.transforms)
     response, right = (part.strip() for part in spec.formula.split("~", 1))
-    bases = [_basis_columns(term, kind, names) for term, kind in zip(spec.random, index_kinds, strict=True)]
+    bases = [
+        term_columns(tree, term.label, term.group_name, lambda text: columns_of(text, names))
+        for term, tree in zip(spec.random, trees, strict=True)
+    ]
+    residual_specs = wanted_points(spec, residual, variances)
     fixed_columns = columns_of(response, names) | columns_of(right, names)
-    extra = {c for c in (spec.weights, spec.offset) if c is not None}
+    extra = {c for c in (spec.weights, spec.offset) if c is not None} | residual_columns(spec, residual_specs)
+    extra |= {term.by for term in spec.random if term.by is not None}
     used = set(fixed_columns).union(*bases, *(term.group for term in spec.random), extra)
     table = to_pandas(data, used | set(spec.categorical))
     frame, rows, n_missing = _complete(table, sorted(used), spec.missing)
@@ -49,12 +65,7 @@ def assemble(spec: ModelSpec, data: Any, index_kinds: tuple[IndexKind, ...]) -> 
     plain = response.strip("`")
     if plain not in frame.columns:
         formulas[_RESPONSE] = f"0 + {response}"
-    points: dict[int, PointSet] = {}
-    for k, (term, kind, columns) in enumerate(zip(spec.random, index_kinds, bases, strict=True)):
-        if kind is UNORDERED:
-            formulas[f"random_{k}"] = term.basis
-        else:
-            points[k] = PointSet.of(columns, frame)
+    formulas |= {part.basis: part.basis for tree in trees for part in formula_parts(tree)}
     made = encode(formulas, frame, spec.transforms)
     y = _response(made[_RESPONSE][0] if _RESPONSE in made else _numbers(frame[plain])[:, None], response)
     X, fixed = made[_FIXED]
@@ -71,19 +82,18 @@ def assemble(spec: ModelSpec, data: Any, index_kinds: tuple[IndexKind, ...]) -> 
     groupings, places = _groupings(spec.random, frame)
     groupings = _related(spec.relationship, groupings)
     terms, encodings = [], []
-    for k, term in enumerate(spec.random):
-        basis: Any
-        if k in points:
-            basis = points[k]
-            Z, labels, at = basis.indicators(frame), basis.points.labels, basis.points
-        else:
-            Z, basis = made[f"random_{k}"]
-            labels, at = basis.columns, Points.unordered(basis.columns)
-            if not labels:
-                raise SpecError(Issue(term.label, "the basis has no column", "at least one, such as '1'"))
-        _check_finite(Z, labels, f"term {term.label!r}")
-        terms.append(DesignTerm(term.label, places[k], Z, labels, at))
-        encodings.append(TermEncoding(term.group, basis))
+    for k, (term, tree) in enumerate(zip(spec.random, trees, strict=True)):
+        built = build(tree, frame, lambda part: made[part.basis], term.label, term.group_name)
+        if not built.points.size:
+            raise SpecError(Issue(term.label, "the basis has no column", "at least one, such as '1'"))
+        _check_finite(built.Z, built.points.labels, f"term {term.label!r}")
+        for level, mask in strata_of(term.by, frame):
+            suffix = "" if level is None else f"[{level}]"
+            named = tuple(f"{label}{suffix}" for label in built.points.labels)
+            Z = built.Z if mask is None else np.asfortranarray(built.Z * mask[:, None])
+            stratum = "" if level is None else str(level)
+            terms.append(DesignTerm(term.label, places[k], Z, named, built.points, k, stratum, built.leaves))
+            encodings.append(TermEncoding(term.group, built.basis, None if term.by is None else (term.by, level)))
     X, kept, dropped, orthonormal_X = _full_rank(X, fixed.columns, weights)
     encoding = Encoding(
         fixed,
@@ -92,10 +102,13 @@ def assemble(spec: ModelSpec, data: Any, index_kinds: tuple[IndexKind, ...]) -> 
         categorical,
         spec.offset,
         tuple(sorted(columns_of(right, names))),
-        tuple(tuple(sorted(c)) for c in bases),
+        tuple(
+            (*sorted(columns), *((term.by,) if term.by else ()))
+            for columns, term in zip(bases, spec.random, strict=True)
+        ),
         spec.transforms,
     )
-    return Design(
+    design = Design(
         X,
         y,
         tuple(fixed.columns[j] for j in kept),
@@ -111,33 +124,27 @@ def assemble(spec: ModelSpec, data: Any, index_kinds: tuple[IndexKind, ...]) -> 
         encoding,
         orthonormal_X,
     )
+    if residual_specs is None:
+        return design
+    if FITTED in {c for leaf in residual_specs for c in leaf.columns}:
+        frame = frame.assign(**{FITTED: _least_squares(design) if fitted is None else fitted})
+    return evolve(design, residual=residual_design(spec, residual_specs, frame))
 
 
-def _basis_columns(term: TermSpec, kind: IndexKind, transforms: frozenset[str]) -> tuple[str, ...]:
-    """The columns of a term's basis; for points in the order in which they are written."""
-    if kind is UNORDERED:
-        return tuple(sorted(columns_of(term.basis, transforms)))
-    pieces = [p.strip() for p in split_top(term.basis, "+")]
-    variables = pieces[1:] if pieces and pieces[0] == "0" else pieces
-    one_column = kind is IndexKind.POSITION and len(variables) != 1
-    if (
-        pieces[0] != "0"
-        or not variables
-        or one_column
-        or any(not (v.isidentifier() or re.fullmatch("`[^`]+`", v)) for v in variables)
-    ):
-        name = getattr(term.structure, "name", "the structure")
-        wanted = "ordered points" if kind is IndexKind.POSITION else "coordinates"
-        example = "0 + visit" if kind is IndexKind.POSITION else "0 + x + y"
-        raise SpecError(
-            Issue(
-                term.label,
-                f"{name} needs {wanted}",
-                "columns by name after '0 +'",
-                f"write {name}({example} | {term.group_name})",
-            )
-        )
-    return tuple(v.strip("`") for v in variables)
+def _least_squares(design: Design) -> Array:
+    """The fitted values of least squares, with the offset."""
+    Q, _ = design.orthonormal_X
+    root = 1.0 if design.root_weights is None else design.root_weights
+    mean = Q @ (Q.T @ design.weighted(design.y)) / root
+    return np.asarray(mean if design.offset is None else mean + design.offset)
+
+
+def strata_of(by: str | None, frame: pd.DataFrame) -> list[tuple[Any, Array | None]]:
+    """Each level of `by` with the rows that have it (1, else 0); one stratum of all rows without it."""
+    if by is None:
+        return [(None, None)]
+    codes, levels = factorize(frame[by])
+    return [(level, (codes == k).astype(float)) for k, level in enumerate(levels)]
 
 
 def _complete(table: pd.DataFrame, used: list[str], missing: str) -> tuple[pd.DataFrame, NDArray[np.intp], int]:

@@ -13,36 +13,27 @@ from numpy.typing import NDArray
 
 from mmframe.covariance.domain import Array
 from mmframe.covariance.structure import Points
+from mmframe.design.grouping import Grouping
 from mmframe.design.orthogonal import orthonormal
-from mmframe.design.relationship import Relationship
-
-
-@frozen(eq=False)
-class Grouping:
-    """A grouping factor: `codes` (n,) number the rows' levels 0 .. m−1; `levels` names them in that order.
-
-    The levels of an interaction `a:b` are a MultiIndex. With a relationship they are all that it knows, in its order.
-    """
-
-    name: str
-    codes: NDArray[np.intp]
-    levels: pd.Index
-    relationship: Relationship | None = None
-
-    @property
-    def size(self) -> int:
-        return len(self.levels)
+from mmframe.design.residual import ResidualDesign
 
 
 @frozen(eq=False)
 class DesignTerm:
-    """One random-effects term: Z (n, q) by columns, the grouping that it belongs to, and its points."""
+    """One random-effects term: Z (n, q) by columns, the grouping that it belongs to, and its points.
+
+    source: its place among the terms that were asked for.   stratum: the level of `by` that it is for; elsewhere Z is zero.
+    layout: which columns of the index belong to each leaf of a combination.
+    """
 
     label: str
     grouping: int
     Z: Array
     columns: tuple[str, ...]
     points: Points
+    source: int = 0
+    stratum: str = ""
+    leaves: tuple[tuple[Points, slice], ...] = ()
 
     @property
     def width(self) -> int:
@@ -54,7 +45,8 @@ class Design:
     """One model's data.
 
     X (n, p) with full column rank, y (n,) after the offset, both by rows of the data that are kept; `weights` (n,) or
-    None; `rows` (n,) the positions of the kept rows in the data; `index` their labels.
+    None; `rows` (n,) the positions of the kept rows in the data; `index` their labels.   residual: who correlates with
+    whom; None where residuals are independent with one variance.
     """
 
     X: Array
@@ -71,6 +63,7 @@ class Design:
     n_missing: int = 0
     encoding: Any = None  # what prediction needs to encode new data the same way (design/encoding.py)
     basis: tuple[Array, Array] | None = None  # Q and R of √w X, where they are known
+    residual: ResidualDesign | None = None
 
     @property
     def n(self) -> int:
@@ -117,6 +110,7 @@ class Design:
             index=self.index[pick],
             rows=self.rows[pick],
             basis=None,
+            residual=None if self.residual is None else self.residual.take(pick),
         )
 
     def with_response(self, y: Array) -> Design:

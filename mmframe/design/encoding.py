@@ -20,10 +20,9 @@ from formulaic.materializers import PandasMaterializer
 from formulaic.parser.types import Factor
 
 from mmframe.covariance.domain import Array
-from mmframe.design.index import PointSet
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.spec.expressions import EXTRA
-from mmframe.spec.formula import check_side
+from mmframe.spec.sides import check_side
 
 
 @frozen(eq=False)
@@ -113,25 +112,3 @@ def _encoded(text: str, matrix: Any, encoder_state: Mapping[str, Any]) -> tuple[
     names = tuple(str(c) for c in spec.column_names)
     encoding = FormulaEncoding(text, names, kinds, levels, dict(spec.transform_state), terms)
     return np.asfortranarray(matrix, dtype=float), encoding
-
-
-@frozen(eq=False)
-class TermEncoding:
-    """How one random-effects term becomes columns: a formula, or points."""
-
-    group: tuple[str, ...]
-    basis: FormulaEncoding | PointSet
-
-
-@frozen(eq=False)
-class Encoding:
-    """All that prediction needs: fixed effects, terms, categories, the offset's column, and user functions."""
-
-    fixed: FormulaEncoding
-    kept: tuple[int, ...]
-    terms: tuple[TermEncoding, ...]
-    categorical: dict[str, list[Any]]
-    offset: str | None
-    fixed_columns: tuple[str, ...]
-    term_columns: tuple[tuple[str, ...], ...]
-    transforms: Mapping[str, Callable[..., Any]]

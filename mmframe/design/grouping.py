@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from attrs import frozen
 from numpy.typing import NDArray
 
-from mmframe.design.design import Grouping
+from mmframe.design.relationship import Relationship
 from mmframe.errors import DataError
+
+
+@frozen(eq=False)
+class Grouping:
+    """A grouping factor: `codes` (n,) number the rows' levels 0 .. m−1; `levels` names them in that order.
+
+    The levels of an interaction `a:b` are a MultiIndex. With a relationship they are all that it knows, in its order.
+    """
+
+    name: str
+    codes: NDArray[np.intp]
+    levels: pd.Index
+    relationship: Relationship | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.levels)
 
 
 def factorize(column: pd.Series) -> tuple[NDArray[np.intp], pd.Index]:

@@ -21,34 +21,24 @@ class PointSet:
     categories: tuple[tuple[object, ...] | None, ...]
 
     @classmethod
-    def of(cls, columns: tuple[str, ...], frame: pd.DataFrame) -> PointSet:
+    def of(cls, columns: tuple[str, ...], frame: pd.DataFrame, *, plain: bool = False) -> PointSet:
+        """plain: labels are the values alone, without the column's name."""
         categories = tuple(_categories(frame[c]) for c in columns)
-        places = _positions(columns, categories, frame)
-        distinct = np.unique(places, axis=0)
-        labels = []
-        for row in distinct:
-            parts = [
-                str(levels[int(v)]) if levels is not None else _label(frame[c], v)
-                for v, levels, c in zip(row, categories, columns, strict=True)
-            ]
-            labels.append(f"{columns[0]}{parts[0]}" if len(parts) == 1 else "(" + ", ".join(parts) + ")")
-        return cls(columns, Points(tuple(labels), distinct), categories)
+        distinct = np.unique(_positions(columns, categories, frame), axis=0)
+        parts = [
+            _labels(frame[c], levels, distinct[:, d])
+            for d, (c, levels) in enumerate(zip(columns, categories, strict=True))
+        ]
+        if len(columns) == 1:
+            labels = tuple(parts[0] if plain else (f"{columns[0]}{part}" for part in parts[0]))
+        else:
+            joined = ("{}" if plain else "({})", ":" if plain else ", ")
+            labels = tuple(joined[0].format(joined[1].join(row)) for row in zip(*parts, strict=True))
+        return cls(columns, Points(labels, distinct), categories)
 
-    def locate(self, frame: pd.DataFrame) -> NDArray[np.intp]:
-        """The number of the point of each row; −1 where it is a new one."""
-        places = _positions(self.columns, self.categories, frame)
-        known = {tuple(row): k for k, row in enumerate(self.points.index)}
-        distinct, inverse = np.unique(places, axis=0, return_inverse=True)
-        numbers = np.array([known.get(tuple(row), -1) for row in distinct], dtype=np.intp)
-        return np.asarray(numbers[inverse.reshape(-1)])
-
-    def indicators(self, frame: pd.DataFrame) -> Array:
-        """Z (n, points): one column a point; a row at a new point is zero."""
-        where = self.locate(frame)
-        Z = np.zeros((len(frame), self.points.size), order="F")
-        seen = where >= 0
-        Z[np.flatnonzero(seen), where[seen]] = 1.0
-        return Z
+    def places(self, frame: pd.DataFrame) -> Array:
+        """The positions or coordinates of rows: (n, d)."""
+        return _positions(self.columns, self.categories, frame)
 
 
 def _categories(column: pd.Series) -> tuple[object, ...] | None:
@@ -59,10 +49,21 @@ def _categories(column: pd.Series) -> tuple[object, ...] | None:
     return tuple(sorted(pd.unique(column.dropna())))
 
 
-def _label(column: pd.Series, value: float) -> str:
+def _labels(column: pd.Series, levels: tuple[object, ...] | None, values: Array) -> list[str]:
+    if levels is not None:
+        return [str(levels[int(v) - 1]) for v in values]
     if pd.api.types.is_datetime64_any_dtype(column):
-        return str(pd.Timestamp(int(value * 86_400_000_000_000)))
-    return f"{value:g}"
+        return [str(pd.Timestamp(int(v * 86_400_000_000_000))) for v in values]
+    return [f"{v:g}" for v in values]
+
+
+def rows_among(rows: Array, known: Array) -> NDArray[np.intp]:
+    """For each row (n, d) its number among the distinct rows `known` (m, d), −1 where it is none of them."""
+    distinct, number = np.unique(np.vstack([known, rows]), axis=0, return_inverse=True)
+    place = np.full(len(distinct), -1, dtype=np.intp)
+    number = number.reshape(-1)
+    place[number[: len(known)]] = np.arange(len(known))
+    return np.asarray(place[number[len(known) :]])
 
 
 def _positions(
@@ -73,7 +74,9 @@ def _positions(
     for d, (name, levels) in enumerate(zip(columns, categories, strict=True)):
         column = frame[name]
         if levels is not None:
-            out[:, d] = pd.Categorical(column.astype(object), categories=list(levels)).codes
+            known = isinstance(column.dtype, pd.CategoricalDtype) and tuple(column.cat.categories) == levels
+            codes = column.cat.codes if known else pd.Categorical(column.astype(object), categories=list(levels)).codes
+            out[:, d] = np.where(codes >= 0, codes + 1.0, np.nan)  # ranks, from 1 on
         elif pd.api.types.is_datetime64_any_dtype(column):
             if isinstance(column.dtype, pd.DatetimeTZDtype):
                 column = column.dt.tz_convert("UTC").dt.tz_localize(None)
@@ -81,5 +84,5 @@ def _positions(
         else:
             out[:, d] = column.to_numpy(dtype=float)
     if not np.all(np.isfinite(out)):
-        raise DataError(f"the points of {', '.join(columns)} are not all finite numbers")
+        raise DataError(f"the points of {', '.join(columns)} are not all finite numbers, or levels that were fitted")
     return out

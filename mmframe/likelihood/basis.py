@@ -136,7 +136,9 @@ class Basis:
             beta=self.inward(beta),
         )
 
-    def evaluation(self, found: Solution, scores: tuple[Array, ...]) -> Evaluation:
+    def evaluation(
+        self, found: Solution, scores: tuple[Array, ...], residual_scores: tuple[Array, ...] = ()
+    ) -> Evaluation:
         """The evaluation in the data's columns."""
         return Evaluation(
             found.value,
@@ -146,4 +148,5 @@ class Basis:
             scores,
             found.sigma2_score,
             self.full[:-1, :-1].T @ found.beta_score,
+            residual_scores,
         )

@@ -74,6 +74,8 @@ class BlockedEngine(Engine):
 
     @classmethod
     def refuses(cls, design: Design) -> str | None:
+        if design.residual is not None:
+            return "it takes independent residuals with one variance"
         if not design.terms:
             return "it takes a design with random effects, and this one has none"
         return None
@@ -174,6 +176,7 @@ class BlockedEngine(Engine):
         score: bool,
         sigma2: float | None = None,
         beta: Array | None = None,
+        R: tuple[Array, ...] = (),
     ) -> Evaluation | None:
         state = self._state(G, reml, sigma2, beta)
         if state is None:
@@ -188,6 +191,8 @@ class BlockedEngine(Engine):
         reml: bool,
         sigma2: float | None = None,
         beta: Array | None = None,
+        R: tuple[Array, ...] = (),
+        R_tangents: tuple[Array, ...] = (),
     ) -> tuple[Curvature, Evaluation] | None:
         state = self._state(G, reml, sigma2, beta, keep=True)
         if state is None:
@@ -232,7 +237,14 @@ class BlockedEngine(Engine):
         return self.plan.core_size <= (_EXACT_RELATED if self.priors else _EXACT)
 
     def average(
-        self, G: tuple[Array, ...], tangents: tuple[Array, ...], *, reml: bool, sigma2: float | None = None
+        self,
+        G: tuple[Array, ...],
+        tangents: tuple[Array, ...],
+        *,
+        reml: bool,
+        sigma2: float | None = None,
+        R: tuple[Array, ...] = (),
+        R_tangents: tuple[Array, ...] = (),
     ) -> tuple[Sums, Solution, Evaluation] | None:
         state = self._state(G, reml, sigma2, None)
         if state is None:
@@ -255,7 +267,7 @@ class BlockedEngine(Engine):
         return contracted(along, inner, state.found), state.found, evaluation
 
     def moments(
-        self, G: tuple[Array, ...], tangents: tuple[Array, ...], *, reml: bool
+        self, G: tuple[Array, ...], tangents: tuple[Array, ...], *, reml: bool, R: tuple[Array, ...] = ()
     ) -> tuple[tuple[Array, ...], float] | None:
         """MIVQUE as for every engine; where its traces cost too much, quadratic forms of one factor each."""
         if not self.prefers_average:
@@ -302,7 +314,7 @@ class BlockedEngine(Engine):
         scales = [np.sqrt(np.einsum("aam->a", D) / self.n) for D in self.data.diagonal]
         return tuple(scales[g][place] for g, place in zip(self.factor_of, self._places, strict=True))
 
-    def effects(self, design: Design, G: tuple[Array, ...], beta: Array) -> Effects:
+    def effects(self, design: Design, G: tuple[Array, ...], beta: Array, R: tuple[Array, ...] = ()) -> Effects:
         factorization = Factorization.of(self.data, self._by_factor(G), self.priors)
         assert factorization is not None, "the fit ended where the criterion is finite"
         _, t, _, _ = factorization.solve([h.copy() for h in self.H])

@@ -17,13 +17,17 @@ from mmframe.likelihood.criterion import Solution, solve
 from mmframe.likelihood.effects import Effects, TabledEffects
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Curvature, Evaluation
+from mmframe.likelihood.subjects import SubjectRows, rows_of_subjects
 
 MAX_ROWS = 3000
 
 
 @frozen(eq=False)
 class DenseEngine(Engine):
-    """V/σ² = I + Σ_k (same level of k, or K of the levels) ∘ Z_k G_k Z_k', and its inverse, as matrices (n, n)."""
+    """V/σ² = R + Σ_k (same level of k, or K of the levels) ∘ Z_k G_k Z_k', and its inverse, as matrices (n, n).
+
+    subjects: those of the residual, by stratum and size.
+    """
 
     name: ClassVar[str] = "dense"
 
@@ -34,6 +38,7 @@ class DenseEngine(Engine):
     levels: tuple[int, ...]
     log_weights: float
     n: int
+    subjects: tuple[tuple[SubjectRows, ...], ...] = ()
 
     @classmethod
     def refuses(cls, design: Design) -> str | None:
@@ -56,21 +61,39 @@ class DenseEngine(Engine):
             tuple(design.groupings[t.grouping].size for t in design.terms),
             design.log_weights,
             design.n,
+            () if design.residual is None else rows_of_subjects(design.residual),
         )
+
+    @property
+    def residual_index(self) -> tuple[tuple[Array, ...], ...]:
+        return tuple(tuple(s.index for s in stratum) for stratum in self.subjects)
+
+    @property
+    def _stacks(self) -> list[SubjectRows]:
+        return [s for stratum in self.subjects for s in stratum]
 
     def describe(self) -> str:
         return f"V as one matrix of {self.n:,} x {self.n:,}"
 
-    def _inverse(self, G: tuple[Array, ...]) -> tuple[Array, float]:
-        V = np.eye(self.y.size)
+    def _residual(self, R: tuple[Array, ...]) -> Array:
+        """R (n, n), or a stack of tangents of it (k, n, n), from the stacks of subjects."""
+        if not R:
+            return np.eye(self.y.size)
+        out = np.zeros((*R[0].shape[:-3], self.y.size, self.y.size))
+        for stack, r in zip(self._stacks, R, strict=True):
+            out[..., stack.rows[:, :, None], stack.rows[:, None, :]] = r[..., stack.member, :, :]
+        return out
+
+    def _inverse(self, G: tuple[Array, ...], R: tuple[Array, ...]) -> tuple[Array, float]:
+        V = self._residual(R)
         for Z, same, g in zip(self.Z, self.same, G, strict=True):
             V += same * (Z @ g @ Z.T)
         return np.linalg.inv(V), float(np.linalg.slogdet(V)[1])
 
     def _solve(
-        self, G: tuple[Array, ...], reml: bool, sigma2: float | None, beta: Array | None
+        self, G: tuple[Array, ...], reml: bool, sigma2: float | None, beta: Array | None, R: tuple[Array, ...]
     ) -> tuple[Array, Array, Solution | None]:
-        inverse, logdet = self._inverse(G)
+        inverse, logdet = self._inverse(G, R)
         Y = np.column_stack([self.X, self.y])
         cross = Y.T @ inverse @ Y
         found = solve(
@@ -86,8 +109,9 @@ class DenseEngine(Engine):
         score: bool,
         sigma2: float | None = None,
         beta: Array | None = None,
+        R: tuple[Array, ...] = (),
     ) -> Evaluation | None:
-        inverse, Y, found = self._solve(G, reml, sigma2, beta)
+        inverse, Y, found = self._solve(G, reml, sigma2, beta, R)
         return None if found is None else self._evaluation(inverse, Y, found, score)
 
     def _evaluation(self, inverse: Array, Y: Array, found: Solution, score: bool) -> Evaluation:
@@ -101,6 +125,7 @@ class DenseEngine(Engine):
             scores,
             found.sigma2_score,
             found.beta_score,
+            tuple(_by_pattern(s, whole) for s in self._stacks) if score else (),
         )
 
     def curvature(
@@ -111,12 +136,14 @@ class DenseEngine(Engine):
         reml: bool,
         sigma2: float | None = None,
         beta: Array | None = None,
+        R: tuple[Array, ...] = (),
+        R_tangents: tuple[Array, ...] = (),
     ) -> tuple[Curvature, Evaluation] | None:
-        inverse, Y, found = self._solve(G, reml, sigma2, beta)
+        inverse, Y, found = self._solve(G, reml, sigma2, beta, R)
         if found is None:
             return None
-        k = tangents[0].shape[0] if tangents else 0
-        moved = np.zeros((k, self.y.size, self.y.size))
+        k = (*tangents, *R_tangents)[0].shape[0] if tangents or R_tangents else 0
+        moved = self._residual(R_tangents) if R_tangents else np.zeros((k, self.y.size, self.y.size))
         for Z, same, dG in zip(self.Z, self.same, tangents, strict=True):
             moved += same * (Z @ dG @ Z.T)
         V = np.linalg.inv(inverse)
@@ -145,8 +172,8 @@ class DenseEngine(Engine):
     def unit_scales(self) -> tuple[Array, ...]:
         return tuple(np.sqrt(np.mean(Z**2, axis=0)) for Z in self.Z)
 
-    def effects(self, design: Design, G: tuple[Array, ...], beta: Array) -> Effects:
-        inverse, _ = self._inverse(G)
+    def effects(self, design: Design, G: tuple[Array, ...], beta: Array, R: tuple[Array, ...] = ()) -> Effects:
+        inverse, _ = self._inverse(G, R)
         wide, priors, shapes = [], [], []
         for number, grouping in enumerate(design.groupings):
             Z, prior = grouping_blocks(design, number, G)
@@ -172,6 +199,13 @@ class DenseEngine(Engine):
             tuple(x.reshape(*s, -1) for x, s in zip(np.split(shift, ends), shapes, strict=True)),
             joint,
         )
+
+
+def _by_pattern(stack: SubjectRows, whole: Array) -> Array:
+    """The parts of a matrix (n, n) that belong to one subject each, summed over those of one pattern."""
+    out = np.zeros((len(stack.index), stack.rows.shape[1], stack.rows.shape[1]))
+    np.add.at(out, stack.member, whole[stack.rows[:, :, None], stack.rows[:, None, :]])
+    return out
 
 
 def grouping_blocks(design: Design, number: int, G: tuple[Array, ...]) -> tuple[Array, Array]:

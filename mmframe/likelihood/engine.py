@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from mmframe.covariance.domain import Array
 from mmframe.likelihood.criterion import Solution
 from mmframe.likelihood.effects import Effects
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 class Engine(ABC):
     """Evaluates −2 log L of one design. All passes over the rows happen in `reduce`.
 
-    `G` is a tuple of one (q_k, q_k) matrix a term, relative to σ². Engines keep no state between evaluations.
+    `G` is a tuple of one (q_k, q_k) matrix a term, relative to σ². `R` holds the residual's covariance, relative to σ²
+    too, at each stack of patterns (..., m, m) that `residual_index` asks for; it is empty where residuals are independent
+    with one variance. Engines keep no state between evaluations.
     """
 
     name: ClassVar[str]
@@ -42,6 +46,7 @@ class Engine(ABC):
         score: bool,
         sigma2: float | None = None,
         beta: Array | None = None,
+        R: tuple[Array, ...] = (),
     ) -> Evaluation | None:
         """The criterion at one point; None where it is not finite. σ² and β are profiled unless a value is held."""
 
@@ -54,8 +59,11 @@ class Engine(ABC):
         reml: bool,
         sigma2: float | None = None,
         beta: Array | None = None,
+        R: tuple[Array, ...] = (),
+        R_tangents: tuple[Array, ...] = (),
     ) -> tuple[Curvature, Evaluation] | None:
-        """P, Q and T along k tangents, given as one array (k, q_k, q_k) a term, and the evaluation with its scores."""
+        """P, Q and T along k tangents, given as one array (k, q_k, q_k) a term and (k, ..., m, m) a stack of R, and the
+        evaluation with its scores."""
 
     @property
     @abstractmethod
@@ -77,8 +85,13 @@ class Engine(ABC):
     def unit_scales(self) -> tuple[Array, ...]:
         """For each term the root mean square of its basis columns within levels, (q_k,): makes G free of units."""
 
+    @property
+    def residual_index(self) -> tuple[tuple[Array, ...], ...]:
+        """For each stratum of the residual the indices (..., m, d) at which R is wanted."""
+        return ()
+
     @abstractmethod
-    def effects(self, design: Design, G: tuple[Array, ...], beta: Array) -> Effects:
+    def effects(self, design: Design, G: tuple[Array, ...], beta: Array, R: tuple[Array, ...] = ()) -> Effects:
         """The random effects of each grouping factor at (G, β). `design` is the one that the engine was reduced from."""
 
     def describe(self) -> str:
@@ -97,20 +110,28 @@ class Engine(ABC):
         return True
 
     def average(
-        self, G: tuple[Array, ...], tangents: tuple[Array, ...], *, reml: bool, sigma2: float | None = None
+        self,
+        G: tuple[Array, ...],
+        tangents: tuple[Array, ...],
+        *,
+        reml: bool,
+        sigma2: float | None = None,
+        R: tuple[Array, ...] = (),
+        R_tangents: tuple[Array, ...] = (),
     ) -> tuple[Sums, Solution, Evaluation] | None:
         """What average information needs, without traces, and the evaluation with its scores."""
-        answer = self.curvature(G, tangents, reml=reml, sigma2=sigma2)
+        answer = self.curvature(G, tangents, reml=reml, sigma2=sigma2, R=R, R_tangents=R_tangents)
         if answer is None:
             return None
         return sums(answer[0], reml=reml), answer[0].solution, answer[1]
 
     def moments(
-        self, G: tuple[Array, ...], tangents: tuple[Array, ...], *, reml: bool
+        self, G: tuple[Array, ...], tangents: tuple[Array, ...], *, reml: bool, R: tuple[Array, ...] = ()
     ) -> tuple[tuple[Array, ...], float] | None:
         """(G_k, σ²) in data units from quadratic forms whose expectations are linear in them; None where that fails.
 
-        tangents span the entries of the G_k. Here MIVQUE at V(G): Σ_l tr(P V_j P V_l) θ_l = y'P V_j P y (Rao 1971).
+        tangents span the entries of the G_k. Here MIVQUE at V(G, R): Σ_l tr(P V_j P V_l) θ_l = y'P V_j P y (Rao 1971).
         """
-        answer = self.curvature(G, tangents, reml=reml)
+        still = tuple(np.zeros((len(tangents[0]), *r.shape)) for r in R) if tangents else ()
+        answer = self.curvature(G, tangents, reml=reml, R=R, R_tangents=still)
         return None if answer is None else moment_estimates(sums(answer[0], reml=reml), G, tangents)

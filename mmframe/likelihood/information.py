@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mmframe.covariance.domain import Array
 from mmframe.likelihood.criterion import Solution
@@ -29,12 +29,13 @@ class Sums:
     """The scalars that second derivatives are made of; the last tangent is V₁ itself.
 
     traces (k+1, k+1): tr(P₁V_jP₁V_l), or with V₁⁻¹ for ML.   quadratics (k+1, k+1): e'V₁⁻¹V_jP₁V_lV₁⁻¹e.
-    linear (k+1,): e'V₁⁻¹V_jV₁⁻¹e.   Average information does without the traces.
+    linear (k+1,): e'V₁⁻¹V_jV₁⁻¹e.   bend (k, k): see `Curvature`.   Average information does without the traces.
     """
 
     traces: Array | None
     quadratics: Array
     linear: Array
+    bend: Array | float = 0.0
 
 
 def sums(curvature: Curvature, *, reml: bool) -> Sums:
@@ -48,7 +49,8 @@ def sums(curvature: Curvature, *, reml: bool) -> Sums:
         once = curvature.Q[:, :, :p, :p].reshape(k, k, p * p) @ inverse.ravel()
         twice = weighted.reshape(k, -1) @ weighted.transpose(0, 2, 1).reshape(k, -1).T
         traces = traces - 2 * once + twice
-    return contracted(curvature.P @ gamma, (curvature.Q @ gamma) @ gamma, solution, traces)
+    found = contracted(curvature.P @ gamma, (curvature.Q @ gamma) @ gamma, solution, traces)
+    return evolve(found, bend=curvature.bend)
 
 
 def contracted(along: Array, inner: Array, solution: Solution, traces: Array | None = None) -> Sums:
@@ -74,7 +76,7 @@ def moment_estimates(
 def second_derivatives(
     found: Sums, solution: Solution, dsigma2: Array, *, profiled: bool, kind: Kind = "observed"
 ) -> Array:
-    """Second derivatives along k directions (V_j, dsigma2_j), without the curvature of the coordinates: (k, k).
+    """Second derivatives along k directions (V_j, dsigma2_j), without the curvature of the coordinates, nor of R: (k, k).
 
     profiled: σ² is at its optimum for each point and is eliminated (Schur complement).
     """

@@ -72,6 +72,8 @@ class PooledEngine(Engine):
 
     @classmethod
     def refuses(cls, design: Design) -> str | None:
+        if design.residual is not None:
+            return "it takes independent residuals with one variance"
         if len(design.groupings) > 1:
             names = ", ".join(g.name for g in design.groupings)
             return f"it takes one grouping factor, and this design has {len(design.groupings)} ({names})"
@@ -166,6 +168,7 @@ class PooledEngine(Engine):
         score: bool,
         sigma2: float | None = None,
         beta: Array | None = None,
+        R: tuple[Array, ...] = (),
     ) -> Evaluation | None:
         q, r = self.q, self.p + 1
         cross, logdet = self.basis.cross.copy(), 0.0
@@ -199,6 +202,8 @@ class PooledEngine(Engine):
         reml: bool,
         sigma2: float | None = None,
         beta: Array | None = None,
+        R: tuple[Array, ...] = (),
+        R_tangents: tuple[Array, ...] = (),
     ) -> tuple[Curvature, Evaluation] | None:
         q, r, k = self.q, self.p + 1, tangents[0].shape[0]
         moved = np.zeros((k, q, q))
@@ -255,7 +260,7 @@ class PooledEngine(Engine):
         scale = np.sqrt(self.W[stack.diagonal_places(self.q)] @ self.count / self.n)
         return tuple(scale[b] for b in self._blocks)
 
-    def effects(self, design: Design, G: tuple[Array, ...], beta: Array) -> Effects:
+    def effects(self, design: Design, G: tuple[Array, ...], beta: Array, R: tuple[Array, ...] = ()) -> Effects:
         engine = PooledEngine.from_statistics(LevelStatistics.of(design), self.widths, pool=False)
         q, p = engine.q, engine.p
         gamma = engine.basis.gamma(beta)

@@ -17,7 +17,6 @@ from attrs import evolve, field, frozen
 from mmframe.covariance.domain import Array, PositiveDefinite, unvech, vech
 from mmframe.covariance.matrix_bijections import StandardDeviationsCorrelations
 from mmframe.covariance.model import CovarianceModel
-from mmframe.covariance.parameterization import RELATIVE
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Evaluation
@@ -179,10 +178,9 @@ class _Run:
         return self._at(model, theta, found)
 
     def _at(self, model: CovarianceModel, theta: Array, found: Evaluation) -> Point:
-        return Point(model.natural(theta, found.sigma2), self._sigma2(model, theta, found), found.value, model, theta)
-
-    def _sigma2(self, model: CovarianceModel, theta: Array, found: Evaluation) -> float:
-        return found.sigma2 if model.scale is RELATIVE else float(model.matrices(theta)[1] or 0.0)
+        flats = model.natural(theta, found.sigma2)
+        sigma2 = model.residual_variance(flats) if model.residual else found.sigma2
+        return Point(flats, sigma2, found.value, model, theta)
 
     def _stage(
         self, stage: OptimizerStage, model: CovarianceModel, point: Point, suffix: str = ""
@@ -298,10 +296,12 @@ class _Run:
         if found is None or not self._singular(point):
             return None
         relative = self.model.rescale(point.flats, 1.0 / np.sqrt(point.sigma2))
-        for k, (term, unit) in enumerate(zip(self.model.terms, self.engine.unit_scales, strict=True)):
+        # scores are for matrices relative to what the engine calls σ², which is 1 where R carries the scale
+        scores = [point.sigma2 * S for S in found.score] if self.model.residual else found.score
+        for k, (term, unit) in enumerate(zip(self.model.random, self.engine.unit_scales, strict=True)):
             if any(isinstance(b, StandardDeviationsCorrelations) for b in term.bijections):
                 continue  # some of its entries are held
-            natural = np.tensordot(term.natural_jacobian(relative[k]), found.score[k], axes=2)
+            natural = term.natural_pull(term.natural_jacobians(relative[k]), (scores[k],))
             for param, part in parts(term.params, relative[k]):
                 if not isinstance(param.domain, PositiveDefinite):
                     continue
@@ -322,12 +322,17 @@ class _Run:
                         return self._point(model, model.theta(moved, point.sigma2))
         return None
 
+    @property
+    def _unit_scales(self) -> list[Array]:
+        """The units of each term's scales: those of its basis, 1 for the residual."""
+        return [*self.engine.unit_scales, *(np.ones(1) for _ in self.model.residual)]
+
     def _settle(self, point: Point, check: Check) -> tuple[Point, Check]:
         """Put values that are zero to within tolerance exactly on their boundary, where that costs nothing."""
         if not self._singular(point):
             return point, check
         flats, moved = [], False
-        for term, flat, unit in zip(self.model.terms, point.flats, self.engine.unit_scales, strict=True):
+        for term, flat, unit in zip(self.model.terms, point.flats, self._unit_scales, strict=True):
             new = settled(term.params, flat, point.sigma2, unit)
             moved = moved or not np.array_equal(new, flat)
             flats.append(new)
@@ -351,7 +356,7 @@ class _Run:
             return self.looked_at[0][1]
         found = any(
             at_boundary(term.params, flat, point.sigma2, unit)
-            for term, flat, unit in zip(self.model.terms, point.flats, self.engine.unit_scales, strict=True)
+            for term, flat, unit in zip(self.model.terms, point.flats, self._unit_scales, strict=True)
         )
         self.looked_at[:] = [(point, found)]
         return found

@@ -9,7 +9,6 @@ from attrs import define, field
 
 from mmframe.covariance.domain import Array, OutsideDomainError, Psd
 from mmframe.covariance.model import CovarianceModel
-from mmframe.covariance.parameterization import ABSOLUTE
 from mmframe.likelihood.criterion import Solution
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Evaluation
@@ -97,8 +96,8 @@ class Problem:
         if np.all(np.isfinite(inner)):
             try:
                 with np.errstate(all="ignore"):
-                    G, sigma2 = self.model.matrices(inner)
-                    found = self.engine.evaluate(G, reml=self.reml, score=score, sigma2=sigma2)
+                    G, R, sigma2 = self.model.matrices(inner)
+                    found = self.engine.evaluate(G, reml=self.reml, score=score, sigma2=sigma2, R=R)
             except (OutsideDomainError, np.linalg.LinAlgError):
                 found = None
         if found is not None and not np.isfinite(found.value):
@@ -121,7 +120,8 @@ class Problem:
         if found is None:
             return np.inf, np.zeros(self.size)
         inner = np.asarray(theta, dtype=float) * self.unit
-        return found.value, self.model.gradient(inner, found.score, found.sigma2_score) * self.unit
+        gradient = self.model.gradient(inner, found.score, found.sigma2_score, found.residual_score)
+        return found.value, gradient * self.unit
 
     def hessian(self, theta: Array) -> Array:
         """The second derivatives of −2 log L, (size, size); NaN off the domain.
@@ -145,13 +145,17 @@ class Problem:
         if np.all(np.isfinite(inner)):
             try:
                 with np.errstate(all="ignore"):
-                    G, sigma2 = self.model.matrices(inner)
-                    tangents, dsigma2 = self.model.tangents(inner)
+                    G, R, sigma2 = self.model.matrices(inner)
+                    tangents, R_tangents, dsigma2 = self.model.tangents(inner)
                     answer: tuple[Sums, Solution, Evaluation] | None
                     if self.average:
-                        answer = self.engine.average(G, tangents, reml=self.reml, sigma2=sigma2)
+                        answer = self.engine.average(
+                            G, tangents, reml=self.reml, sigma2=sigma2, R=R, R_tangents=R_tangents
+                        )
                     else:
-                        exact = self.engine.curvature(G, tangents, reml=self.reml, sigma2=sigma2)
+                        exact = self.engine.curvature(
+                            G, tangents, reml=self.reml, sigma2=sigma2, R=R, R_tangents=R_tangents
+                        )
                         answer = exact and (sums(exact[0], reml=self.reml), exact[0].solution, exact[1])
                 if answer is not None and np.isfinite(answer[2].value):
                     found = answer[2]
@@ -162,14 +166,16 @@ class Problem:
                         profiled=sigma2 is None,
                         kind="average" if self.average else "observed",
                     )
-                    hessian = inside + self.model.second(inner, found.score, found.sigma2_score)
+                    curved = self.model.second(inner, found.score, found.sigma2_score, found.residual_score)
+                    hessian = inside + curved + answer[0].bend
             except (OutsideDomainError, np.linalg.LinAlgError):
                 found = None
         memory.key, memory.evaluation = inner.tobytes(), found
         return hessian
 
     def em_update(self, theta: Array) -> Array:
-        """One step of EM (ECME: σ² at its optimum for the relative G): G ← G − G S G / m, projected, back to θ.
+        """One step of EM (ECME: σ² at its optimum for the relative G): G ← G − G S G / m, projected, back to θ; then, for
+        the parameters of a structured residual, a step of Newton's method that lowers −2 log L.
 
         It needs no inverse of G, lowers −2 log L for ML and REML, and returns theta itself off the domain.
         Laird, Lange & Stram (1987), JASA 82; Liu & Rubin (1994), Biometrika 81.
@@ -177,16 +183,18 @@ class Problem:
         inner = np.asarray(theta, dtype=float) * self.unit
         model = self.model
         try:
-            G, sigma2 = model.matrices(inner)
+            G, R, sigma2 = model.matrices(inner)
         except OutsideDomainError:
             return np.asarray(theta)
-        sigma_held = model.scale is ABSOLUTE and not model.free[-1]
-        found = self.engine.evaluate(G, reml=self.reml, score=True, sigma2=sigma2 if sigma_held else None)
+        if model.residual and not model.n_random:
+            return self._residual_step(np.asarray(theta))
+        held = bool(model.residual) or (model.has_sigma2 and not model.free[-1])
+        found = self.engine.evaluate(G, reml=self.reml, score=True, sigma2=sigma2 if held else None, R=R)
         self.counts.gradients += 1
         if found is None:
             return np.asarray(theta)
         flats, relative = [], []
-        for term, g, S, m in zip(model.terms, G, found.score, self.engine.levels_per_term, strict=True):
+        for term, g, S, m in zip(model.random, G, found.score, self.engine.levels_per_term, strict=True):
             target = g - g @ S @ g / m
             target = 0.5 * (target + target.T)
             root = Psd(target)
@@ -198,7 +206,10 @@ class Problem:
             flat = term.project(target + floor * np.eye(len(target)))
             relative.append(term.covariance_of(flat))
             flats.append(flat)
-        if sigma_held:
+        if model.residual:
+            moved = model.theta((*flats, *model.natural(inner, 1.0)[model.n_random :]), 1.0) / self.unit
+            return self._residual_step(moved)
+        if held:
             s2 = found.sigma2
         else:
             self.counts.values += 1
@@ -207,3 +218,20 @@ class Problem:
                 return np.asarray(theta)
             s2 = after.sigma2
         return model.theta(model.rescale(tuple(flats), np.sqrt(s2)), s2) / self.unit
+
+    def _residual_step(self, theta: Array) -> Array:
+        """A step in the coordinates of the residual that lowers −2 log L, or theta itself."""
+        mine = self.model.of_residual
+        value, gradient = self.gradient(theta)
+        hessian = self.hessian(theta)[np.ix_(mine, mine)]
+        if not np.any(mine) or not np.all(np.isfinite(hessian)):
+            return theta
+        values, vectors = np.linalg.eigh(hessian)
+        size = np.maximum(np.abs(values), 1e-8 * max(float(np.max(np.abs(values))), 1e-300))
+        step = np.zeros(theta.size)
+        step[mine] = -vectors @ ((vectors.T @ gradient[mine]) / size)
+        for _ in range(30):
+            if self.value(theta + step) <= value:
+                return np.asarray(theta + step)
+            step *= 0.5
+        return theta

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from mmframe.likelihood.engine import Engine
-from mmframe.spec.document import formula_of
 from mmframe.spec.model import ModelSpec
+from mmframe.spec.written import formula_of, term_text, variance_text
 
 if TYPE_CHECKING:
     from mmframe.model import Model
@@ -21,11 +21,13 @@ _LISTED = 12  # names of columns that are listed
 def describe_spec(spec: ModelSpec, resolved: Resolved) -> str:
     """What needs no data: formula, criterion, terms with their structures and parameterizations, stages."""
     lines = [_line("formula", formula_of(spec)), _line("criterion", spec.criterion.upper())]
-    for term, structure, parameterization in zip(
-        spec.random, resolved.structures, resolved.parameterizations, strict=False
-    ):
-        how = f"{_plugin(structure)}, {_plugin(parameterization)} ({parameterization.scale.value})"
-        lines.append(_line("term", f"{term.label}: {how}"))
+    for term, parameterization in zip(spec.random, resolved.parameterizations, strict=True):
+        how = f"{_plugin(parameterization)} ({parameterization.scale.value})"
+        lines.append(_line("term", f"{term_text(term)}: {how}"))
+    if spec.residual is not None:
+        lines.append(_line("residual", f"{term_text(spec.residual)}: {_plugin(resolved.residual_coordinates)}"))
+    if spec.variance:
+        lines.append(_line("variance", variance_text(spec)))
     for word, values in (("held", spec.fix), ("start", spec.start)):
         lines += [_line(word, f"{name} = {value:g}") for name, value in values.items()]
     lines.append(_line("stages", ", ".join(_plugin(s) for s in resolved.stages)))
@@ -52,7 +54,8 @@ def describe_model(model: Model, resolved: Resolved, engines: Sequence[type[Engi
             _line("grouping", f"{grouping.name}: {_count(grouping.size, 'level')} x {_names(columns)}{related}")
         )
     size = sum(t.size for t in model.covariance.terms)
-    lines += [_line("covariance", f"{_count(size, 'parameter')} and σ²"), _line("engine", chosen.name)]
+    own = "" if design.residual is not None else " and σ²"
+    lines += [_line("covariance", f"{_count(size, 'parameter')}{own}"), _line("engine", chosen.name)]
     spare = "it was not asked for" if model.spec.engine is not None else f"{chosen.name} comes before it"
     for engine in engines:
         if engine.name != chosen.name:

@@ -29,7 +29,10 @@ _UNTOLD = 1e-3
 
 
 def parameter_table(engine: Engine, rows: tuple[report.Reported, ...], found: Found, *, reml: bool) -> pd.DataFrame:
-    """One row a reported parameter, σ last: estimate and standard error, NaN at a bound or where it is held."""
+    """One row a reported parameter, σ last: estimate and standard error, NaN at a bound or where it is held.
+
+    The one variance of a structured residual is σ itself; with several, σ is that of the first point.
+    """
     terms = found.cover.terms
     flats, sigma2 = found.point.flats, found.point.sigma2
     estimates = np.append(report.values(rows, terms, flats), np.sqrt(sigma2))
@@ -39,15 +42,19 @@ def parameter_table(engine: Engine, rows: tuple[report.Reported, ...], found: Fo
     untold = np.linalg.norm(jacobian @ lost, axis=1) > _UNTOLD * np.maximum(np.abs(estimates), 1e-300)
     variances = np.where(untold, np.nan, variances)
     errors = np.sqrt(np.where(variances > 0, variances, np.nan))
-    units = engine.unit_scales
+    units = (*engine.unit_scales, *(np.ones(1) for _ in found.cover.residual))
     for n, row in enumerate(rows):
         if _at_bound(row, estimates[n], np.sqrt(sigma2), units):
             errors[n] = np.nan
+    sides = ["random" if r.term < found.cover.n_random else "residual" for r in rows]
     table = [
-        (r.name, "random", r.group, r.kind, r.row, r.column, e, s)
-        for r, e, s in zip(rows, estimates[:-1], errors[:-1], strict=True)
+        (r.name, side, r.group, r.kind, r.row, r.column, e, s)
+        for r, side, e, s in zip(rows, sides, estimates[:-1], errors[:-1], strict=True)
     ]
-    table.append((report.SIGMA, "residual", "", "sd", "", "", estimates[-1], errors[-1]))
+    if not any(r.name == report.SIGMA for r in rows):
+        kind = "derived" if found.cover.residual else "sd"
+        table.append((report.SIGMA, "residual", "", kind, "", "", estimates[-1], errors[-1]))
+    table.sort(key=lambda row: row[0] == report.SIGMA)
     return pd.DataFrame(table, columns=COLUMNS)
 
 
@@ -72,7 +79,7 @@ def _covariance_and_jacobian(
     flats, sigma2 = found.point.flats, found.point.sigma2
     cover = found.cover.absolute()
     if cover is not found.cover:  # held coordinates move to the new scale
-        everything = evolve(cover, free=np.ones_like(cover.free))
+        everything = evolve(cover, free=np.ones_like(cover.free), source=np.arange(cover.free.size))
         cover = evolve(cover, held=everything.theta(flats, sigma2))
     theta = cover.theta(flats, sigma2)
     problem = Problem(engine, cover, reml, average=not engine.exact_is_affordable)
@@ -84,9 +91,14 @@ def _covariance_and_jacobian(
     errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
 
     def read(point: Array) -> Array:
-        s2 = cover.matrices(point)[1]
-        assert s2 is not None
-        return np.append(report.values(rows, cover.terms, cover.natural(point, s2)), np.sqrt(s2))
+        if cover.residual:
+            natural = cover.natural(point, 1.0)
+            s2 = cover.residual_variance(natural)
+        else:
+            found_s2 = cover.matrices(point)[2]
+            assert found_s2 is not None
+            natural, s2 = cover.natural(point, found_s2), found_s2
+        return np.append(report.values(rows, cover.terms, natural), np.sqrt(s2))
 
     jacobian = central_differences(read, theta, _steps(theta, errors)).T if theta.size else np.zeros((len(rows) + 1, 0))
     # A correlation of a variance that is zero has no value, and no derivative.

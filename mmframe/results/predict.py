@@ -18,9 +18,8 @@ from scipy.stats import norm
 
 from mmframe.covariance.domain import Array
 from mmframe.design.design import Design
-from mmframe.design.encoding import Encoding
 from mmframe.design.frame import recode, to_pandas
-from mmframe.design.index import PointSet
+from mmframe.design.kept import Encoding
 from mmframe.errors import DataError, Issue, SpecError, StoreError
 from mmframe.likelihood.effects import Effects
 
@@ -99,25 +98,14 @@ def encode_rows(
     places: list[Any] = []
     if bases:
         for term in encoding.terms:
-            basis = term.basis
-            if isinstance(basis, PointSet):
-                Z.append(_indicators(basis, frame))
-            else:
-                Z.append(basis.apply(frame, encoding.transforms))
+            matrix = term.basis.apply(frame, encoding.transforms)
+            if term.by is not None:
+                matrix = matrix * (frame[term.by[0]].astype(object) == term.by[1]).to_numpy(dtype=float)[:, None]
+            Z.append(matrix)
     if groups:
         for group, known in zip(estimates.grouping_columns, estimates.grouping_levels, strict=True):
             places.append(_match(known, group, frame))
     return Rows(X, tuple(Z), tuple(places), offset, w, frame.index), complete
-
-
-def _indicators(points: PointSet, frame: pd.DataFrame) -> Array:
-    where = points.locate(frame)
-    if np.any(where < 0):
-        bad = frame.iloc[int(np.flatnonzero(where < 0)[0])][list(points.columns)].tolist()
-        raise DataError(
-            f"new data: the point {bad} of {', '.join(points.columns)} was not in the data that were fitted"
-        )
-    return points.indicators(frame)
 
 
 def _match(levels: pd.Index, columns: tuple[str, ...], frame: pd.DataFrame) -> Any:

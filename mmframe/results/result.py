@@ -14,7 +14,7 @@ from attrs import frozen
 from mmframe.covariance.domain import Array
 from mmframe.errors import Issue, SpecError
 from mmframe.likelihood.effects import Effects
-from mmframe.results import effects, parameters, simulate, summary, tables
+from mmframe.results import effects, parameters, residual, simulate, summary, tables
 from mmframe.results.diagnostics import Diagnostics, diagnostics
 from mmframe.results.estimates import Estimates
 from mmframe.results.predict import encode_rows, predict, put_back
@@ -102,8 +102,17 @@ class FitResult:
             raise SpecError(Issue("group", "none was named", ", ".join(names) or "(the model has no random effects)"))
         return effects.covariance(self.estimates, names[0] if group is None else group)
 
+    def residual_covariance(self, stratum: Any = None) -> pd.DataFrame:
+        """R by point in data units, before weights: of the first stratum, or of a level of `by` (or of `ident`).
+
+        Where variances depend on a covariate it is that at which the variance function is 1.
+        Raises SpecError, UnknownNameError.
+        """
+        return residual.residual_covariance(self.source.residual_tables, stratum)
+
     def parameters_at(self, confidence: float) -> pd.DataFrame:
-        return parameters.with_intervals(self.source.parameter_table, confidence)
+        table = self.source.parameter_table
+        return parameters.with_intervals(table[table["kind"] != "hidden"].reset_index(drop=True), confidence)
 
     @cached_property
     def parameters(self) -> pd.DataFrame:
@@ -138,13 +147,12 @@ class FitResult:
         return pd.Series(self.source.fitted, index=self.source.index, name="fitted")
 
     def residuals(self, kind: str = "response") -> pd.Series:
-        """`response`: y − fitted. `pearson` and `normalized`: that over σ/√w; the same while residuals are independent."""
+        """`response`: y − fitted. `pearson`: that over its standard deviation. `normalized`: without its correlation too,
+        L⁻¹ times the residuals of each subject, with LL' their covariance; the same where residuals are independent."""
         if kind not in ("response", "pearson", "normalized"):
             raise SpecError(Issue("residuals", repr(kind), "'response', 'pearson', 'normalized'"))
-        values = self.source.response - self.source.fitted
-        if kind != "response":
-            weights = self.source.weights
-            values = values * (1.0 if weights is None else np.sqrt(weights)) / self.sigma
+        source = self.source
+        values = source.response - source.fitted if kind == "response" else getattr(source, kind)
         return pd.Series(values, index=self.source.index, name="residual")
 
     def predict(
@@ -175,7 +183,7 @@ class FitResult:
 
     def simulate(self, n: int = 1, seed: int | np.random.Generator | None = None) -> Array:
         """n simulated responses as columns (nobs, n), with new random effects."""
-        return simulate.simulate(self.source.rows, self.estimates, self.source.relationships, n, seed)
+        return simulate.simulate(self.source, n, seed)
 
     # tables and text
 
@@ -212,7 +220,7 @@ class FitResult:
     @cached_property
     def formula(self) -> str:
         """The model in one line."""
-        from mmframe.spec.document import formula_of
+        from mmframe.spec.written import formula_of
 
         return formula_of(self.spec)
 

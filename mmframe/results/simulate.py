@@ -5,20 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from mmframe.covariance.domain import Array, psd_root
-from mmframe.design.relationship import Relationship
 from mmframe.errors import Issue, SpecError
-from mmframe.results.estimates import Estimates
-from mmframe.results.predict import Rows
+from mmframe.results.source import Source
 
 
-def simulate(
-    rows: Rows,
-    estimates: Estimates,
-    relationships: tuple[Relationship | None, ...],
-    n: int,
-    seed: int | np.random.Generator | None,
-) -> Array:
-    """n responses as columns, (nobs, n): Xβ̂ + offset + Zb + ε with b ~ N(0, K ⊗ G), ε ~ N(0, σ²/w)."""
+def simulate(source: Source, n: int, seed: int | np.random.Generator | None) -> Array:
+    """n responses as columns, (nobs, n): Xβ̂ + offset + Zb + ε with b ~ N(0, K ⊗ G), ε ~ N(0, W^-½ R W^-½)."""
+    rows, estimates, relationships = source.rows, source.estimates, source.relationships
     if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
         raise SpecError(Issue("simulate", f"n={n!r}", "a whole number of responses, at least 1"))
     rng = np.random.default_rng(seed)
@@ -35,5 +28,4 @@ def simulate(
             b = known.draw(b.reshape(levels, -1)).reshape(b.shape)
         drawn = np.einsum("qr,lrn->lqn", root, b)
         out += np.einsum("iq,iqn->in", Z, drawn[rows.codes[term.grouping]])
-    noise = rng.standard_normal(out.shape) * np.sqrt(estimates.sigma2)
-    return np.asarray(out + (noise if rows.weights is None else noise / np.sqrt(rows.weights)[:, None]))
+    return np.asarray(out + source.noise(rng.standard_normal(out.shape)))

@@ -15,8 +15,9 @@ from mmframe.covariance.domain import Array
 from mmframe.covariance.model import CovarianceModel
 from mmframe.covariance.parameterization import ABSOLUTE
 from mmframe.covariance.report import Reported
+from mmframe.covariance.term import BoundTerm
 from mmframe.design.design import Design
-from mmframe.design.encoding import Encoding
+from mmframe.design.kept import Encoding
 from mmframe.design.relationship import Relationship
 from mmframe.errors import StoreError
 from mmframe.likelihood.effects import Effects, TabledEffects
@@ -26,6 +27,7 @@ from mmframe.optimize.stage import TraceRow
 from mmframe.results.estimates import Estimates, TermEstimate
 from mmframe.results.parameters import parameter_table
 from mmframe.results.predict import Rows, conditional_part
+from mmframe.results.residual import Table, drawn, standard_deviations, tables, whitened
 from mmframe.spec.model import ModelSpec
 
 _TRACE = tuple(f.name for f in fields(TraceRow))
@@ -33,6 +35,10 @@ _TRACE = tuple(f.name for f in fields(TraceRow))
 
 class Source(ABC):
     """What a result can be asked for beyond its estimates."""
+
+    @property
+    @abstractmethod
+    def estimates(self) -> Estimates: ...
 
     @property
     @abstractmethod
@@ -69,8 +75,27 @@ class Source(ABC):
 
     @property
     @abstractmethod
+    def residual_tables(self) -> tuple[Table, ...]:
+        """Σ of each stratum of the residual by point, in data units."""
+
+    @property
+    @abstractmethod
+    def pearson(self) -> Array:
+        """Response residuals over their standard deviations, (n,)."""
+
+    @property
+    @abstractmethod
+    def normalized(self) -> Array:
+        """Response residuals over their standard deviations and without their correlation, (n,)."""
+
+    @property
+    @abstractmethod
     def relationships(self) -> tuple[Relationship | None, ...]:
         """K of each grouping factor."""
+
+    @abstractmethod
+    def noise(self, independent: Array) -> Array:
+        """Residuals with the fitted covariance from independent standard normals (n, k)."""
 
     @property
     @abstractmethod
@@ -100,7 +125,7 @@ class FittedSource(Source):
         terms = tuple(
             TermEstimate(term.label, term.grouping, term.columns, name, bound.covariance_of(flat))
             for term, name, bound, flat in zip(
-                design.terms, self.structures, self.covariance.terms, point.flats, strict=True
+                design.terms, self.structures, self.covariance.random, point.flats[: len(design.terms)], strict=True
             )
         )
         free = found.cover.size + (0 if found.cover.scale is ABSOLUTE else 1)
@@ -139,11 +164,11 @@ class FittedSource(Source):
 
     @cached_property
     def effects(self) -> Effects:
-        relative = tuple(
-            bound.covariance_of(flat) / self.found.point.sigma2
-            for bound, flat in zip(self.covariance.terms, self.found.point.flats, strict=True)
-        )
-        return self.engine.effects(self.design, relative, self.found.evaluation.beta)
+        covariance, flats = self.covariance, self.found.point.flats
+        # the engine's σ² is 1 where R carries the scale
+        scale = 1.0 if covariance.residual else self.found.point.sigma2
+        G, R = covariance.matrices_at(flats)
+        return self.engine.effects(self.design, tuple(g / scale for g in G), self.found.evaluation.beta, R)
 
     @cached_property
     def fitted(self) -> Array:
@@ -173,6 +198,41 @@ class FittedSource(Source):
         return self.design.encoding
 
     @property
+    def residual_terms(self) -> tuple[tuple[BoundTerm, ...], tuple[Array, ...]]:
+        """The structured residual's terms with their natural parameters in data units; none where it is independent."""
+        return self.covariance.residual, self.found.point.flats[self.covariance.n_random :]
+
+    @cached_property
+    def residual_tables(self) -> tuple[Table, ...]:
+        if self.design.residual is None:
+            return (Table("", ("",), np.array([[self.estimates.sigma2]])),)
+        return tables(*self.residual_terms)
+
+    @cached_property
+    def _weighted_residual(self) -> Array:
+        return self.design.weighted(self.response - self.fitted)
+
+    @cached_property
+    def pearson(self) -> Array:
+        if self.design.residual is None:
+            return self._weighted_residual / np.sqrt(self.estimates.sigma2)
+        return self._weighted_residual / standard_deviations(self.design.residual, *self.residual_terms)
+
+    @cached_property
+    def normalized(self) -> Array:
+        if self.design.residual is None:
+            return self.pearson
+        return whitened(self.design.residual, *self.residual_terms, self._weighted_residual)
+
+    def noise(self, independent: Array) -> Array:
+        """Residuals with the fitted covariance from independent standard normals (n, k)."""
+        if self.design.residual is None:
+            made = independent * np.sqrt(self.estimates.sigma2)
+        else:
+            made = drawn(self.design.residual, *self.residual_terms, independent)
+        return made if self.design.root_weights is None else made / self.design.root_weights[:, None]
+
+    @property
     def relationships(self) -> tuple[Relationship | None, ...]:
         return tuple(g.relationship for g in self.design.groupings)
 
@@ -185,6 +245,7 @@ class FittedSource(Source):
 class StoredSource(Source):
     """What a saved file holds."""
 
+    estimates: Estimates
     table: pd.DataFrame
     stored_effects: TabledEffects
     stored_fitted: Array
@@ -193,6 +254,9 @@ class StoredSource(Source):
     stored_weights: Array | None
     stored_index: pd.Index
     stored_encoding: Encoding
+    residual_tables: tuple[Table, ...]
+    pearson: Array
+    normalized: Array
 
     @property
     def parameter_table(self) -> pd.DataFrame:
@@ -225,6 +289,9 @@ class StoredSource(Source):
     @property
     def encoding(self) -> Encoding:
         return self.stored_encoding
+
+    def noise(self, independent: Array) -> Array:
+        raise StoreError("a saved fit holds no data · fit again to simulate")
 
     @property
     def relationships(self) -> tuple[Relationship | None, ...]:

@@ -13,15 +13,15 @@ import attrs
 import numpy as np
 import pandas as pd
 
-from mmframe.covariance.structure import Points
-from mmframe.design.encoding import Encoding, FormulaEncoding, TermEncoding
-from mmframe.design.index import PointSet
 from mmframe.errors import StoreError
 from mmframe.likelihood.effects import TabledEffects
 from mmframe.results.estimates import Estimates, TermEstimate
+from mmframe.results.residual import Table
 from mmframe.results.result import FitResult
 from mmframe.results.source import StoredSource
-from mmframe.spec.document import as_named, from_dict, to_dict
+from mmframe.results.stored_encoding import fields_of, read_encoding, write_encoding
+from mmframe.spec.document import from_dict
+from mmframe.spec.written import as_named, to_dict
 
 FORMAT = 1
 _MATRIX = "(a matrix)"  # stands in a saved specification for a relationship that was no file
@@ -109,40 +109,6 @@ class _Reader:
         raise StoreError("the file holds a value of an unknown kind")
 
 
-def _fields(instance: Any) -> dict[str, Any]:
-    return {f.name: getattr(instance, f.name) for f in attrs.fields(type(instance))}
-
-
-def _write_encoding(encoding: Encoding, write: _Writer) -> Any:
-    terms = []
-    for term in encoding.terms:
-        basis = term.basis
-        if isinstance(basis, PointSet):
-            kept: dict[str, Any] = {
-                "columns": basis.columns,
-                "labels": basis.points.labels,
-                "index": basis.points.index,
-                "categories": basis.categories,
-            }
-        else:
-            kept = _fields(basis)
-        terms.append({"kind": type(basis).__name__, "group": term.group, "basis": kept})
-    plain = {k: v for k, v in _fields(encoding).items() if k not in ("fixed", "terms", "transforms")}
-    return write.value({"fixed": _fields(encoding.fixed), "terms": terms, **plain})
-
-
-def _read_encoding(kept: dict[str, Any]) -> Encoding:
-    terms = []
-    for term in kept.pop("terms"):
-        basis = term["basis"]
-        if term["kind"] == "PointSet":
-            points = Points(basis["labels"], basis["index"])
-            terms.append(TermEncoding(term["group"], PointSet(basis["columns"], points, basis["categories"])))
-        else:
-            terms.append(TermEncoding(term["group"], FormulaEncoding(**basis)))
-    return Encoding(FormulaEncoding(**kept.pop("fixed")), terms=tuple(terms), transforms={}, **kept)
-
-
 def save(fit: FitResult, path: str | Path) -> Path:
     """Write a fit. Raises StoreError for what cannot be written without code (functions of one's own in formulas)."""
     if fit.spec.transforms:
@@ -156,8 +122,10 @@ def save(fit: FitResult, path: str | Path) -> Path:
         offset=None if _is_array(fit.spec.offset) else fit.spec.offset,
         relationship={k: v if isinstance(v, (str, dict)) else _MATRIX for k, v in fit.spec.relationship.items()},
         random=tuple(attrs.evolve(t, structure=as_named(t.structure)) for t in fit.spec.random),
+        residual=fit.spec.residual and attrs.evolve(fit.spec.residual, structure=as_named(fit.spec.residual.structure)),
+        variance=tuple(as_named(v) for v in fit.spec.variance),
     )
-    estimates = {**_fields(fit.estimates), "terms": [_fields(t) for t in fit.estimates.terms]}
+    estimates = {**fields_of(fit.estimates), "terms": [fields_of(t) for t in fit.estimates.terms]}
     document = {
         "mmframe_fit": FORMAT,
         "spec": to_dict(spec),
@@ -171,7 +139,10 @@ def save(fit: FitResult, path: str | Path) -> Path:
         "response": write.array(source.response),
         "weights": None if source.weights is None else write.array(source.weights),
         "index": write.value(source.index),
-        "encoding": _write_encoding(source.encoding, write),
+        "residual_tables": write.value([fields_of(t) for t in source.residual_tables]),
+        "pearson": write.array(source.pearson),
+        "normalized": write.array(source.normalized),
+        "encoding": write.value(write_encoding(source.encoding)),
     }
     arrays = io.BytesIO()
     np.savez_compressed(arrays, **write.arrays)
@@ -207,6 +178,7 @@ def load(path: str | Path) -> FitResult:
         estimates["terms"] = tuple(TermEstimate(**t) for t in estimates["terms"])
         weights = document["weights"]
         source = StoredSource(
+            Estimates(**estimates),
             pd.DataFrame(read.value(document["parameters"])),
             TabledEffects(**read.value(document["effects"])),
             read.value(document["fitted"]),
@@ -214,8 +186,11 @@ def load(path: str | Path) -> FitResult:
             read.value(document["response"]),
             None if weights is None else read.value(weights),
             read.value(document["index"]),
-            _read_encoding(read.value(document["encoding"])),
+            read_encoding(read.value(document["encoding"])),
+            tuple(Table(**t) for t in read.value(document["residual_tables"])),
+            read.value(document["pearson"]),
+            read.value(document["normalized"]),
         )
-        return FitResult(from_dict(document["spec"], str(path)), Estimates(**estimates), source)
+        return FitResult(from_dict(document["spec"], str(path)), source.estimates, source)
     except (KeyError, TypeError) as problem:
         raise StoreError(f"{str(path)!r} is damaged: {problem}") from None

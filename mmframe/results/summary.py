@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mmframe.spec.written import term_text, variance_text
+
 if TYPE_CHECKING:
     from mmframe.results.result import FitResult
 
@@ -24,6 +26,10 @@ def summary(fit: FitResult) -> str:
     for name, levels in zip(e.grouping_names, e.grouping_levels, strict=True):
         related = " (related)" if name in fit.spec.relationship else ""
         lines.append(f"  groups       {name}: {len(levels)} levels{related}")
+    if fit.spec.residual is not None:
+        lines.append(f"  residual     {term_text(fit.spec.residual)}")
+    if fit.spec.variance:
+        lines.append(f"  variance     {variance_text(fit.spec)}")
     if e.dropped:
         lines.append(f"  dropped      {', '.join(e.dropped)} (depend on the columns before them)")
     lines += [

@@ -1,4 +1,4 @@
-"""Documents: YAML and dicts to a `ModelSpec` and back, exactly. Documents are untrusted data.
+"""Documents: YAML and dicts to a `ModelSpec` (written.py is the way back). Documents are untrusted data.
 
 Every issue of a document is collected, with its path and, in YAML, its line, and all are raised together.
 """
@@ -12,17 +12,26 @@ from typing import Any
 import attrs
 from attrs import define, field
 
-from mmframe.covariance.structure import CovarianceStructure
 from mmframe.errors import Issue, SpecError, UnknownNameError, nearest
 from mmframe.spec.formula import parse_formula, read_term
-from mmframe.spec.model import CRITERIA, DEFAULT_STRUCTURE, MISSING, Choice, ModelSpec, OutputSpec, TermSpec
+from mmframe.spec.model import (
+    COMBINATORS,
+    CRITERIA,
+    DEFAULT_STRUCTURE,
+    MISSING,
+    Choice,
+    ModelSpec,
+    OutputSpec,
+    TermSpec,
+)
+from mmframe.spec.residual import read_residual, read_variance
 
 VERSION = 1
 # Documents may come from anybody: these bound what reading one can cost.
 MAX_DEPTH = 20
 KEYS = (
     "mmframe", "data", "categorical", "formula", "random", "residual", "variance", "weights", "offset", "criterion",
-    "parameterization", "stages", "start", "fix", "relationship", "engine", "missing", "output",
+    "parameterization", "stages", "start", "fix", "tie", "relationship", "engine", "missing", "output",
 )  # fmt: skip
 
 
@@ -158,8 +167,9 @@ def from_dict(document: Any, source: str = "spec", lines: Mapping[str, int] | No
     values: dict[str, Any] = {
         "formula": formula,
         "random": tuple(random),
-        "residual": _residual(reader, "residual", document.get("residual")),
-        "variance": _residual(reader, "variance", document.get("variance")),
+        "residual": _residual(reader, document.get("residual")),
+        "variance": _variance(reader, document.get("variance")),
+        "tie": _tie(reader, document.get("tie")),
         "weights": reader.text("weights", document.get("weights")),
         "offset": reader.text("offset", document.get("offset")),
         "engine": reader.text("engine", document.get("engine")),
@@ -200,7 +210,7 @@ def _random(reader: _Reader, value: Any) -> list[TermSpec]:
         if not isinstance(item, Mapping):
             reader.say(path, item, "a term in words, or {term: ..., structure: ..., parameterization: ...}")
             continue
-        reader.keys(path, item, ("term", "structure", "parameterization"))
+        reader.keys(path, item, ("term", "structure", "parameterization", "by"))
         if "term" not in item:
             reader.say(path, "'term' is missing", "term: 1 + x | group")
             continue
@@ -216,13 +226,65 @@ def _random(reader: _Reader, value: Any) -> list[TermSpec]:
                 )
             terms = [attrs.evolve(t, structure=chosen) for t in terms]
         parameterization = reader.text(f"{path}.parameterization", item.get("parameterization"))
-        out += [attrs.evolve(t, parameterization=parameterization) for t in terms]
+        by = reader.text(f"{path}.by", item.get("by"))
+        out += [attrs.evolve(t, parameterization=parameterization, by=by or t.by) for t in terms]
     return out
 
 
-def _residual(reader: _Reader, path: str, value: Any) -> str | None:
-    """Kept as text: this version has no residual structures, and says so when the names are resolved."""
-    return None if value is None else str(plain(value))
+def _residual(reader: _Reader, value: Any) -> TermSpec | None:
+    """`ar1(visit | subject)`, or {term: visit | subject, structure: ar1, by: arm, parameterization: natural}."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        found: TermSpec | None = reader.attempt("residual", partial(read_residual, str(value), "residual"))
+        return found
+    given = reader.mapping("residual", value)
+    reader.keys("residual", given, ("term", "structure", "by", "parameterization"))
+    term = reader.text("residual.term", given.get("term"), none=False)
+    chosen = reader.choice("residual.structure", given.get("structure"))
+    if term is None or chosen is None:
+        return None
+    name = chosen.name if chosen.name in COMBINATORS else "structure"
+    found = reader.attempt("residual.term", partial(read_residual, f"{name}({term})", "residual"))
+    if found is None:
+        return None
+    if name == "structure":
+        found = attrs.evolve(found, structure=chosen)
+    by, parameterization = reader.text("residual.by", given.get("by")), given.get("parameterization")
+    return attrs.evolve(
+        found, by=by or found.by, parameterization=reader.text("residual.parameterization", parameterization)
+    )
+
+
+def _variance(reader: _Reader, value: Any) -> tuple[Choice, ...]:
+    """`ident(sex) * power(time)`, or {structure: {name: exp, covariate: Days}}, or a list of such."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return reader.attempt("variance", partial(read_variance, str(value), "variance")) or ()
+    found: list[Choice] = []
+    for k, item in enumerate(value if isinstance(value, list) else [value]):
+        path = f"variance[{k}]" if isinstance(value, list) else "variance"
+        if isinstance(item, str):
+            found += reader.attempt(path, partial(read_variance, str(item), "variance")) or ()
+            continue
+        given = reader.mapping(path, item)
+        reader.keys(path, given, ("structure",))
+        chosen = reader.choice(f"{path}.structure", given.get("structure"))
+        if chosen is not None and not isinstance(chosen.options.get("covariate"), str):
+            reader.say(f"{path}.structure", chosen.name, "a covariate", "write {name: power, covariate: time}")
+        elif chosen is not None:
+            found.append(chosen)
+    return tuple(found)
+
+
+def _tie(reader: _Reader, value: Any) -> tuple[tuple[str, ...], ...]:
+    if value is None:
+        return ()
+    if isinstance(value, list) and all(isinstance(v, list) and all(isinstance(n, str) for n in v) for v in value):
+        return tuple(tuple(str(n) for n in names) for names in value)
+    reader.say("tie", value, "a list of lists of parameters that are equal")
+    return ()
 
 
 def _parameterization(reader: _Reader, value: Any) -> Any:
@@ -266,92 +328,3 @@ def _output(reader: _Reader, value: Any) -> OutputSpec:
         reader.say("output.summary", summary, "true or false")
         summary = True
     return OutputSpec(summary, reader.text("output.bundle", given.get("bundle")))
-
-
-def to_dict(spec: ModelSpec) -> dict[str, Any]:
-    """The document of a specification; `from_dict` gives back an equal one.
-
-    Raises SpecError where it holds what a document cannot: functions, arrays, unnamed objects.
-    """
-    issues = []
-    if spec.transforms:
-        issues.append(
-            Issue(
-                "transforms",
-                ", ".join(spec.transforms),
-                "formulas with allow-listed functions only",
-                "documents hold no functions",
-            )
-        )
-    for term in spec.random:
-        if isinstance(term.structure, CovarianceStructure) and not hasattr(type(term.structure), "name"):
-            issues.append(Issue(term.label, repr(term.structure), "a structure with a name"))
-    arrays = [c for c in (spec.weights, spec.offset) if c and c.startswith("(")]
-    issues += [Issue(c, "an array", "a column's name", "documents hold no arrays") for c in arrays]
-    matrices = [k for k, v in spec.relationship.items() if not isinstance(v, (str, Mapping))]
-    issues += [Issue(f"relationship[{k!r}]", "a matrix", "a file", "documents hold no matrices") for k in matrices]
-    if issues:
-        raise SpecError(issues)
-    out: dict[str, Any] = {"mmframe": VERSION}
-    if spec.data is not None:
-        out["data"] = spec.data
-    if spec.categorical:
-        out["categorical"] = dict(spec.categorical)
-    out["formula"] = spec.formula
-    if spec.random:
-        out["random"] = [_term_document(t) for t in spec.random]
-    for key in ("residual", "variance", "weights", "offset"):
-        if getattr(spec, key) is not None:
-            out[key] = getattr(spec, key)
-    out["criterion"] = spec.criterion
-    for key in ("parameterization", "start", "fix", "relationship", "engine"):
-        value = getattr(spec, key)
-        if value:
-            value = getattr(value, "name", value)  # an instance of a parameterization goes by its name
-            out[key] = dict(value) if isinstance(value, Mapping) else value
-    if spec.stages is not None:
-        out["stages"] = [_choice_document(s, nested=True) for s in spec.stages]
-    if spec.missing != "drop":
-        out["missing"] = spec.missing
-    if spec.output != OutputSpec():
-        out["output"] = {"summary": spec.output.summary}
-        if spec.output.bundle is not None:
-            out["output"]["bundle"] = spec.output.bundle
-    return out
-
-
-def _term_document(term: TermSpec) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        "term": f"{term.basis} | {term.group_text}",
-        "structure": _choice_document(as_named(term.structure)),
-    }
-    if term.parameterization is not None:
-        out["parameterization"] = getattr(term.parameterization, "name", term.parameterization)
-    return out
-
-
-def as_named(plugin: Any) -> Choice:
-    """A Choice, also of an instance: its name and its options."""
-    if isinstance(plugin, Choice):
-        return plugin
-    options = attrs.asdict(plugin) if attrs.has(type(plugin)) else {}
-    return Choice(type(plugin).name, options)
-
-
-def _choice_document(choice: Any, *, nested: bool = False) -> Any:
-    choice = as_named(choice)
-    if not choice.options:
-        return choice.name
-    return {choice.name: dict(choice.options)} if nested else {"name": choice.name, **choice.options}
-
-
-def formula_of(spec: ModelSpec) -> str:
-    """The whole model in one line of the formula language."""
-    parts = [spec.formula]
-    for term in spec.random:
-        choice = as_named(term.structure)
-        options = "".join(f", {k}={v!r}" for k, v in choice.options.items())
-        plain = choice == Choice(DEFAULT_STRUCTURE)
-        bar = f"{term.basis} | {term.group_text}"
-        parts.append(f"({bar})" if plain else f"{choice.name}({bar}{options})")
-    return " + ".join(parts)

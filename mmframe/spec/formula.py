@@ -7,29 +7,24 @@ the fixed effects, which formulaic reads when the design is assembled.
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Any
 
-from attrs import frozen
-from formulaic.errors import FormulaSyntaxError
-from formulaic.parser.algos.tokenize import tokenize
+from attrs import evolve, frozen
 from formulaic.parser.types import Token
 
 from mmframe.errors import FormulaError, Issue
-from mmframe.spec.expressions import check_expression, shown
-from mmframe.spec.model import DEFAULT_STRUCTURE, Choice, TermSpec
+from mmframe.spec.expressions import shown
+from mmframe.spec.model import COMBINATORS, DEFAULT_STRUCTURE, Choice, Part, TermSpec
+from mmframe.spec.sides import CLOSE, MAX_DEPTH, OPEN, checked, tokens_of
 
-_OPEN, _CLOSE = "([{", ")]}"
 _GROUP_NAME = re.compile(r"^(?:[^\W\d][\w.]*|`[^`]+`)$")
-_OPERATORS = re.compile(r"^(?:[+\-*/:^]|\*\*|%in%|in)+$")
 # Formulas may come from anybody: these bound what reading one can cost.
 _MAX_LENGTH = 10_000
-_MAX_DEPTH = 40
-_MAX_TERMS = 20_000
 _MAX_GROUPS = 20
-_MAX_POWER = 12
 # A structure by its qualified name, distribution and all: `mmframe-spatial/matern(`. Its hyphens are no minus signs.
 _CALL = re.compile(r"([A-Za-z_][\w.]*(?:-[\w.]+)*(?:/[a-z][a-z0-9_]*)?)\(")
 _QUALIFIED = re.compile(r"(?<![\w.])[A-Za-z][\w.]*(?:-[\w.]+)*/[a-z][a-z0-9_]*\(")
@@ -41,13 +36,6 @@ class ParsedFormula:
 
     fixed: str
     random: tuple[TermSpec, ...]
-
-
-def _tokens(text: str, where: str) -> list[Token]:
-    try:
-        return list(tokenize(text))
-    except FormulaSyntaxError:
-        raise FormulaError(Issue(where, f"{shown(text)} cannot be read", "closed brackets and quotes")) from None
 
 
 def _short(text: str, where: str) -> None:
@@ -64,7 +52,7 @@ def _unquoted(text: str) -> Iterator[tuple[int, str, int]]:
         elif char in "\"'`":
             quote = char
         else:
-            depth += (char in _OPEN) - (char in _CLOSE)
+            depth += (char in OPEN) - (char in CLOSE)
             yield i, char, depth
 
 
@@ -72,7 +60,7 @@ def _one_pair(text: str) -> bool:
     """Whether the text is one pair of round brackets with all else within it."""
     if not (text.startswith("(") and text.endswith(")")):
         return False
-    return next((i for i, char, depth in _unquoted(text) if char in _CLOSE and depth == 0), -1) == len(text) - 1
+    return next((i for i, char, depth in _unquoted(text) if char in CLOSE and depth == 0), -1) == len(text) - 1
 
 
 def split_top(text: str, separators: str) -> list[str]:
@@ -91,6 +79,12 @@ def split_bar(text: str) -> tuple[str, bool, str] | None:
     return None if len(parts) == 1 else ("", False, text)
 
 
+def split_call(text: str) -> tuple[str, str] | None:
+    """`name(arguments)` -> (name, arguments); None for anything else."""
+    call = _CALL.match(text)
+    return (call.group(1), text[call.end() : -1]) if call and _one_pair(text[call.end() - 1 :]) else None
+
+
 def parse_formula(text: str, where: str = "formula", transforms: Collection[str] = ()) -> ParsedFormula:
     """Read a whole formula. Raises FormulaError with the place and the piece at fault."""
     if not isinstance(text, str) or not text.strip():
@@ -104,7 +98,7 @@ def _parse(text: str, where: str, transforms: frozenset[str]) -> ParsedFormula:
     sides = split_top(text, "~")
     if len(sides) > 2:
         raise FormulaError(Issue(where, shown(text), "one '~'"))
-    left = _checked(sides[0].strip(), where, transforms) if len(sides) == 2 else ""
+    left = checked(sides[0].strip(), where, transforms) if len(sides) == 2 else ""
     if len(sides) == 2 and not left:
         raise FormulaError(Issue(where, repr(text), "a response before '~'"))
     fixed: list[str] = []
@@ -114,7 +108,7 @@ def _parse(text: str, where: str, transforms: frozenset[str]) -> ParsedFormula:
         try:
             terms = _bar_terms(piece, where, transforms)
             if terms is None:
-                fixed.append(f"{sign} {_checked(piece, where, transforms)}")
+                fixed.append(f"{sign} {checked(piece, where, transforms)}")
             elif sign == "-":
                 raise FormulaError(Issue(where, f"'- {piece}'", "random-effects terms are added, not taken away"))
             else:
@@ -132,7 +126,7 @@ def _parse(text: str, where: str, transforms: frozenset[str]) -> ParsedFormula:
 
 def _pieces(text: str, where: str) -> list[tuple[str, str]]:
     """The right-hand side cut at its outer + and −: [(sign, piece)]."""
-    tokens = _tokens(text, where)
+    tokens = tokens_of(text, where)
     pieces: list[tuple[str, str]] = []
     depth, sign, start = 0, "+", 0
     names = [match.span() for match in _QUALIFIED.finditer(text)]
@@ -146,8 +140,8 @@ def _pieces(text: str, where: str) -> list[tuple[str, str]]:
     for token in tokens:
         assert token.source_start is not None and token.source_end is not None
         if token.kind is Token.Kind.CONTEXT:
-            depth += 1 if token.token in _OPEN else -1
-            if not 0 <= depth <= _MAX_DEPTH:
+            depth += 1 if token.token in OPEN else -1
+            if not 0 <= depth <= MAX_DEPTH:
                 break
         elif token.kind is Token.Kind.OPERATOR and depth == 0:
             marks = token.token.replace(" ", "")
@@ -159,7 +153,7 @@ def _pieces(text: str, where: str) -> list[tuple[str, str]]:
         previous_end = token.source_end
     close(max(previous_end + 1, len(text)))
     if depth != 0:
-        allowed = f"as many closing as opening brackets, at most {_MAX_DEPTH} within each other"
+        allowed = f"as many closing as opening brackets, at most {MAX_DEPTH} within each other"
         raise FormulaError(Issue(where, shown(text), allowed))
     return pieces
 
@@ -171,11 +165,9 @@ def _bar_terms(piece: str, where: str, transforms: Collection[str]) -> list[Term
         inner = inner[1:-1].strip()
     if inner != piece and split_bar(inner) is not None:
         return term_specs(inner, where, transforms=transforms)
-    call = _CALL.match(piece)
-    if call and _one_pair(piece[call.end() - 1 :]):
-        arguments = piece[call.end() : -1]
-        if split_bar(split_top(arguments, ",")[0]) is not None:
-            return call_terms(call.group(1), arguments, where, transforms)
+    call = split_call(piece)
+    if call is not None and len(split_top(call[1], "|")) > 1:
+        return call_terms(*call, where, transforms)
     if "|" in re.sub(r"'[^']*'|\"[^\"]*\"|`[^`]*`", "", piece):
         raise FormulaError(
             Issue(
@@ -188,15 +180,52 @@ def _bar_terms(piece: str, where: str, transforms: Collection[str]) -> list[Term
 
 
 def call_terms(name: str, arguments: str, where: str, transforms: Collection[str] = ()) -> list[TermSpec]:
-    """`name(basis | group, option=value)`."""
-    bar, *rest = split_top(arguments, ",")
+    """`name(basis | group, option=value)`; of a combinator `name(a(basis), b(basis) | group, option=value)`."""
+    bars = split_top(arguments, "|")
+    group, *rest = split_top(bars[-1], ",")
+    basis = "|".join(bars[:-1])
+    options = _options(name, rest, where)
+    by = options.pop("by", None)
+    if by is not None and not isinstance(by, str):
+        raise FormulaError(Issue(where, f"by={by!r}", "a column's name", "write by='column'"))
+    parts: tuple[Part, ...] = ()
+    if name in COMBINATORS:
+        parts = tuple(_part(text, name, where, transforms) for text in split_top(basis, ","))
+        basis = " + ".join(part.basis for part in parts)
+    found = term_specs(f"{basis} | {group}", where, structure=Choice(name, options, parts), transforms=transforms)
+    return [evolve(term, by=by) for term in found]
+
+
+def _part(text: str, combinator: str, where: str, transforms: Collection[str]) -> Part:
+    """`ar1(visit)` or `toep(0 + visit, bands=3)`, a part of a combinator."""
+    piece = text.strip()
+    call = split_call(piece)
+    if call is None:
+        allowed = "structures with their columns, such as us(trait), ar1(time)"
+        raise FormulaError(Issue(where, f"the part {shown(piece)} of {combinator!r}", allowed))
+    name, (basis, *rest) = call[0], split_top(call[1], ",")
+    if name in COMBINATORS:
+        inner = [basis, *(r for r in rest if not _is_option(r))]
+        parts = tuple(_part(p, name, where, transforms) for p in inner)
+        options = _options(name, [r for r in rest if _is_option(r)], where)
+        return Part(" + ".join(p.basis for p in parts), Choice(name, options, parts))
+    return Part(checked(basis.strip(), where, transforms), Choice(name, _options(name, rest, where)))
+
+
+def _is_option(text: str) -> bool:
+    return bool(re.match(r"\s*[A-Za-z_]\w*\s*=[^=]", text))
+
+
+def _options(name: str, given: list[str], where: str) -> dict[str, Any]:
+    """`option=value`, with values that are literals; a column may go without quotes."""
     options: dict[str, Any] = {}
-    for part in rest:
+    for part in given:
         key, equals, value = part.partition("=")
+        key, value = key.strip(), value.strip()
         try:
-            if not equals or not key.strip().isidentifier():
+            if not equals or not key.isidentifier():
                 raise ValueError
-            options[key.strip()] = ast.literal_eval(value.strip())
+            options[key] = value if value.isidentifier() and not keyword.iskeyword(value) else ast.literal_eval(value)
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             raise FormulaError(
                 Issue(
@@ -205,7 +234,7 @@ def call_terms(name: str, arguments: str, where: str, transforms: Collection[str
                     "option=value with a number, a string, a list or True/False",
                 )
             ) from None
-    return term_specs(bar, where, structure=Choice(name, options), transforms=transforms)
+    return options
 
 
 def read_term(text: str, where: str, transforms: Collection[str] = ()) -> list[TermSpec]:
@@ -226,7 +255,7 @@ def term_specs(text: str, where: str, structure: Any = None, transforms: Collect
             Issue(where, shown(text.strip()), "one bar, with a basis before and a grouping factor after it")
         )
     basis, independent, group = split
-    basis = " ".join(f"{sign} {_checked(part, where, transforms)}" for sign, part in _pieces(basis, where))
+    basis = " ".join(f"{sign} {checked(part, where, transforms)}" for sign, part in _pieces(basis, where))
     basis = basis[2:] if basis.startswith("+ ") else basis
     if structure is None:
         structure = Choice("diagonal" if independent else DEFAULT_STRUCTURE)
@@ -241,7 +270,7 @@ def group_factors(text: str, where: str) -> list[tuple[str, ...]]:
     """`g`, `a:b` and `a/b` (= a and a:b) as tuples of columns."""
     factors: list[tuple[str, ...]] = []
     so_far: tuple[str, ...] = ()
-    if text.count("/") + text.count(":") > _MAX_GROUPS or text.count("(") > _MAX_DEPTH:
+    if text.count("/") + text.count(":") > _MAX_GROUPS or text.count("(") > MAX_DEPTH:
         raise FormulaError(Issue(where, f"the grouping factor {shown(text)}", f"at most {_MAX_GROUPS} columns"))
     for level in split_top(text, "/"):
         level = level.strip()
@@ -264,92 +293,3 @@ def group_factors(text: str, where: str) -> list[tuple[str, ...]]:
             raise FormulaError(Issue(where, f"the grouping factor {shown(text)}", allowed))
         factors.append(so_far)
     return factors
-
-
-def _checked(text: str, where: str, transforms: Collection[str]) -> str:
-    """A right-hand side without bars, each of its tokens allowed; R's habits rewritten."""
-    out, last, depth = [], 0, 0
-    tokens = _tokens(text, where)
-    for token in tokens:
-        assert token.source_start is not None and token.source_end is not None
-        if token.kind is Token.Kind.PYTHON:
-            new, _ = check_expression(token.token, where, transforms)
-            braces = text[token.source_start] == "{"  # formulaic's quotes for Python; its token leaves them out
-            out += [text[last : token.source_start], "{" + new + "}" if braces else new]
-            last = token.source_end + (2 if braces else 1)
-        elif token.kind is Token.Kind.OPERATOR:
-            if not _OPERATORS.match(token.token.replace(" ", "")):
-                raise FormulaError(
-                    Issue(where, f"the operator {shown(token.token)} in {shown(text)}", "+ - * / : ^ ** %in%")
-                )
-        elif token.kind is Token.Kind.VALUE:
-            _check_number(token.token, text, where)
-        elif token.kind is Token.Kind.CONTEXT:
-            depth += 1 if token.token in _OPEN else -1
-            if token.token in "[]" or not 0 <= depth <= _MAX_DEPTH:
-                allowed = f"round brackets, at most {_MAX_DEPTH} within each other"
-                raise FormulaError(Issue(where, f"a bracket in {shown(text)}", allowed))
-    _check_size(tokens, text, where)
-    out.append(text[last:])
-    return "".join(out).strip()
-
-
-def check_side(text: str, transforms: Collection[str] = ()) -> str:
-    """One side of a formula just before it is evaluated, wherever it came from; R's habits rewritten.
-
-    Raises FormulaError for anything that a formula may not hold.
-    """
-    return _checked(text, "formula", transforms)
-
-
-def _check_number(token: str, text: str, where: str) -> None:
-    if token.strip(".") == "":
-        raise FormulaError(
-            Issue(
-                where, f"{token!r} in {shown(text)}", "columns by name", "name the columns: '.' does not stand for all"
-            )
-        )
-    if not re.fullmatch(r"\d{1,20}(\.\d{0,20})?|\.\d{1,20}", token):
-        raise FormulaError(
-            Issue(where, f"{shown(token)} in {shown(text)}", "names, numbers, arithmetic and allow-listed calls")
-        )
-
-
-def _check_size(tokens: list[Token], text: str, where: str) -> None:
-    """Bound the number of terms that `*` and powers expand to."""
-    names = sum(t.kind in (Token.Kind.NAME, Token.Kind.PYTHON) for t in tokens)
-    exponent, stars = 1, 0
-    for k, token in enumerate(tokens):
-        if token.kind is not Token.Kind.OPERATOR:
-            continue
-        marks = token.token.replace(" ", "")
-        powers = marks.count("**") + marks.count("^")
-        stars += marks.replace("**", "").count("*")
-        if powers:
-            after = tokens[k + 1] if k + 1 < len(tokens) else None
-            if (
-                powers > 1
-                or after is None
-                or not re.fullmatch(r"\d{1,2}", after.token)
-                or int(after.token) > _MAX_POWER
-            ):
-                raise FormulaError(
-                    Issue(where, f"a power in {shown(text)}", f"a whole number after ** or ^, at most {_MAX_POWER}")
-                )
-            exponent *= max(int(after.token), 1)
-    if exponent > 100 or stars > 100 or (max(names, 1) ** exponent * 2**stars > _MAX_TERMS and (exponent > 1 or stars)):
-        raise FormulaError(
-            Issue(where, f"the products and powers in {shown(text)}", f"those of at most {_MAX_TERMS} terms")
-        )
-
-
-@lru_cache(maxsize=512)
-def columns_of(text: str, transforms: frozenset[str] = frozenset()) -> frozenset[str]:
-    """The columns that a right-hand side or a response names."""
-    names: set[str] = set()
-    for token in tokenize(text):
-        if token.kind is Token.Kind.NAME:
-            names.add(token.token.strip("`"))
-        elif token.kind is Token.Kind.PYTHON:
-            names |= check_expression(token.token, "formula", transforms)[1]
-    return frozenset(names)

@@ -13,8 +13,9 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 
 from mmframe.errors import Issue, SpecError, nearest
-from mmframe.spec.document import MAX_DEPTH, from_dict, plain, to_dict
+from mmframe.spec.document import MAX_DEPTH, from_dict, plain
 from mmframe.spec.model import ModelSpec
+from mmframe.spec.written import to_dict
 
 # Documents may come from anybody: this bounds what reading one can cost.
 MAX_LENGTH = 60_000

@@ -7,7 +7,8 @@ import pandas as pd
 
 from mmframe.covariance.domain import Array
 from mmframe.covariance.structure import UNORDERED, CovarianceStructure, IndexKind, Points
-from mmframe.design.design import Design, DesignTerm, Grouping
+from mmframe.design.design import Design, DesignTerm
+from mmframe.design.grouping import Grouping
 
 
 def points_for(structure: CovarianceStructure, size: int, kind: IndexKind | None = None) -> Points:

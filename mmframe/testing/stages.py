@@ -62,7 +62,7 @@ def run_stages(
         for t, s in zip(design.terms, structures, strict=True)
     )
     model = CovarianceModel.bind(terms, parameterization.scale, resolve_bijection(parameterization, SIGMA2))
-    start = starting_point(engine, model, reml=reml)
+    start = starting_point(engine, model, design, reml=reml)
     from mmframe.optimize.problem import Problem
 
     before = Problem(engine, model, reml).value(model.theta(*start))

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from mmframe.spec.document import from_dict, to_dict
+from mmframe.spec.document import from_dict
+from mmframe.spec.written import to_dict
 from mmframe.spec.yaml_text import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]

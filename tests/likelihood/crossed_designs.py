@@ -8,7 +8,8 @@ from attrs import frozen
 
 from mmframe.covariance.domain import vech_basis
 from mmframe.covariance.structure import Points
-from mmframe.design.design import Design, DesignTerm, Grouping
+from mmframe.design.design import Design, DesignTerm
+from mmframe.design.grouping import Grouping
 
 Array = np.ndarray
 

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from mmframe.covariance.structure import Points
-from mmframe.design.design import Design, DesignTerm, Grouping
+from mmframe.design.design import Design, DesignTerm
+from mmframe.design.grouping import Grouping
 from mmframe.errors import EngineRefusedError
 from mmframe.likelihood import blocks, ordering
 from mmframe.likelihood.blocked import BlockedEngine

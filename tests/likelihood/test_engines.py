@@ -12,7 +12,8 @@ import mmframe as mm
 from mmframe.covariance.derivative import central_differences
 from mmframe.covariance.domain import vech, vech_basis
 from mmframe.covariance.structure import Points
-from mmframe.design.design import Design, DesignTerm, Grouping
+from mmframe.design.design import Design, DesignTerm
+from mmframe.design.grouping import Grouping
 from mmframe.likelihood.dense import DenseEngine
 from mmframe.likelihood.evaluation import Evaluation
 from mmframe.likelihood.information import second_derivatives, sums

@@ -14,7 +14,8 @@ import mmframe as mm
 from mmframe.errors import UnknownNameError
 from mmframe.registry.registry import default_registry
 from mmframe.resolution import resolve
-from mmframe.spec.document import from_dict, to_dict
+from mmframe.spec.document import from_dict
+from mmframe.spec.written import to_dict
 from mmframe.spec.model import Choice, ModelSpec, OutputSpec, TermSpec
 from mmframe.spec.yaml_text import read_yaml, write_yaml
 

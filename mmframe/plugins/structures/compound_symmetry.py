@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from mmframe.api import CovarianceStructure, Interval, Param, Phi, Points, Positive, hookimpl
+from mmframe.api import CovarianceStructure, Interval, Param, Phi, Points, Positive, hookimpl, same_point
 
 
 @frozen
@@ -24,11 +24,11 @@ class CompoundSymmetry(CovarianceStructure):
         return variance, Param("rho", Interval(-1.0 / (points.size - 1), 1.0))
 
     def covariance(self, phi: Phi, index: Any) -> Any:
-        same = _same(index)
+        same = same_point(index)
         return phi.variance * (same + phi.get("rho", 0.0) * (1.0 - same))
 
     def jacobian(self, phi: Phi, index: Any) -> Any:
-        same = _same(index)
+        same = same_point(index)
         rho = phi.get("rho", 0.0)
         return {"variance": (same + rho * (1.0 - same))[None], "rho": (phi.variance * (1.0 - same))[None]}
 
@@ -39,11 +39,6 @@ class CompoundSymmetry(CovarianceStructure):
             return {"variance": variance}
         covariance = (float(np.sum(target)) - m * variance) / (m * (m - 1))
         return {"variance": variance, "rho": float(np.clip(covariance / variance, -1.0 / (m - 1), 1.0))}
-
-
-def _same(index: Any) -> Any:
-    position = index[..., 0]
-    return (position[..., :, None] == position[..., None, :]).astype(float)
 
 
 @hookimpl

@@ -36,6 +36,9 @@ class Diagonal(CovarianceStructure):
         variance[index[:, 0].astype(int)] = np.diag(target)
         return {"variance": variance}
 
+    def markov(self, points: Points) -> bool:
+        return True
+
 
 @hookimpl
 def mmframe_covariance_structures() -> list[type[CovarianceStructure]]:

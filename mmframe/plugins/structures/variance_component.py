@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from mmframe.api import CovarianceStructure, Param, Phi, Points, Positive, hookimpl
+from mmframe.api import CovarianceStructure, Param, Phi, Points, Positive, hookimpl, same_point
 
 
 @frozen
@@ -21,18 +21,16 @@ class VarianceComponent(CovarianceStructure):
         return (Param("variance", Positive(), scale_power=2),)
 
     def covariance(self, phi: Phi, index: Any) -> Any:
-        return phi.variance * _same(index)
+        return phi.variance * same_point(index)
 
     def jacobian(self, phi: Phi, index: Any) -> Any:
-        return {"variance": _same(index)[None]}
+        return {"variance": same_point(index)[None]}
 
     def project(self, target: Any, index: Any) -> Any:
         return {"variance": float(np.trace(target)) / target.shape[0]}
 
-
-def _same(index: Any) -> Any:
-    position = index[..., 0]
-    return (position[..., :, None] == position[..., None, :]).astype(float)
+    def markov(self, points: Points) -> bool:
+        return True
 
 
 @hookimpl

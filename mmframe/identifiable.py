@@ -1,0 +1,163 @@
+"""Whether data can tell the parameters of a model apart: checked before any fitting, with the reason in words."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Container
+from typing import Any
+
+import numpy as np
+
+from mmframe.covariance.derivative import flatten_phi, make_phi
+from mmframe.covariance.domain import Array, Box, PositiveDefinite
+from mmframe.covariance.model import CovarianceModel
+from mmframe.covariance.report import SIGMA, Reported
+from mmframe.covariance.structure import CovarianceStructure, Param
+from mmframe.design.design import Design
+from mmframe.design.residual import ResidualDesign
+from mmframe.errors import DataError, IdentifiabilityWarning
+from mmframe.likelihood.engine import Engine
+
+# Directions of the expected information, each parameter scaled to 1, that count as none.
+_NOTHING = 1e-10
+_INVOLVED = 0.05
+_NO_SIZE = 1e-8
+
+
+def check_effects(design: Design, structures: tuple[CovarianceStructure, ...]) -> None:
+    """Refuse terms whose effects cannot be told from a residual with one free variance.
+
+    An unrestricted term with as many effects as rows, or any term with as many levels as rows; but for terms of related
+    levels. Raises DataError.
+    """
+    for term, structure in zip(design.terms, structures, strict=True):
+        if design.groupings[term.grouping].relationship is not None:
+            continue  # what relatives share tells the effects from the residual
+        levels = design.groupings[term.grouping].size
+        unrestricted = any(
+            isinstance(p.domain, PositiveDefinite) and p.domain.dim == term.width for p in structure.params(term.points)
+        )
+        effects = levels * term.width if unrestricted else levels
+        if effects >= design.n:
+            raise DataError(
+                f"term {term.label!r}: {effects} random effects ({levels} levels x {effects // levels}) for {design.n} rows"
+                " · they cannot be told from the residual · allowed: fewer effects than rows · use a simpler basis, or 'diagonal'"
+            )
+
+
+def check_repeats(residual: ResidualDesign, structures: tuple[CovarianceStructure, ...]) -> None:
+    """Refuse two rows of a subject at one point, where the structure makes them one and the same. Raises DataError."""
+    order = residual.order
+    first, second = order[:-1], order[1:]
+    same = (residual.subject[first] == residual.subject[second]) & np.all(
+        residual.index[first] == residual.index[second], axis=1
+    )
+    for k in np.unique(residual.stratum[first[same]]):
+        structure, stratum = structures[k], residual.strata[k]
+        params = tuple(structure.params(stratum.points))
+        rng = np.random.default_rng(0)
+        phi = make_phi(params, flatten_phi(params, {p.name: p.domain.sample(rng) for p in params}))
+        row = int(first[same & (residual.stratum[first] == k)][0])
+        pair = np.asarray(structure.covariance(phi, residual.index[[row, row]]), dtype=float)
+        if np.linalg.eigvalsh(pair)[0] <= 1e-10 * np.max(pair):
+            count = int(np.sum(same & (residual.stratum[first] == k)))
+            point = stratum.points.labels[residual.point[row]]
+            raise DataError(
+                f"residual {residual.label!r}: the subject {residual.levels[residual.subject[row]]!s} has more than one row at the"
+                f" point {point} (and {count - 1} others like it): they would be equal · allowed: one row for each point of"
+                " a subject · drop or average them, name a finer point, or use a structure with a nugget"
+            )
+
+
+def check_parameters(engine: Engine, model: CovarianceModel, names: tuple[str, ...], held: Container[str]) -> None:
+    """Warn of covariance parameters that the design cannot tell apart, whatever the response.
+
+    The expected information of the natural parameters, tr(V⁻¹V_jV⁻¹V_l), well inside the domain: a direction without
+    information is a set of parameters that make the same V. names: of all natural parameters, in order; held: those
+    that are fixed. Warns with IdentifiabilityWarning.
+    """
+    T = _information(engine, model)
+    if T is None:
+        return
+    told = [*names, SIGMA] if not model.residual else list(names)
+    free = [i for i, name in enumerate(told) if name not in held]
+    told, T = [told[i] for i in free], T[np.ix_(free, free)]
+    size = np.sqrt(np.maximum(np.diag(T), 0.0))
+    lost = size <= _NO_SIZE * np.max(size, initial=0.0)
+    if np.any(lost):
+        _warn(
+            f"the data say nothing about {_listed(told, lost)}: no subject has the points that it needs"
+            " · use a structure with fewer parameters"
+        )
+        return
+    values, vectors = np.linalg.eigh(T / np.outer(size, size))
+    if values.size and values[0] <= _NOTHING:
+        involved = np.abs(vectors[:, 0]) > _INVOLVED * np.max(np.abs(vectors[:, 0]))
+        _warn(
+            f"{_listed(told, involved)} cannot be told apart: a change of one is undone by the others, whatever the response"
+            " · drop one of the terms that hold them, or hold one by fix={name: value}"
+        )
+
+
+def _information(engine: Engine, model: CovarianceModel) -> Array | None:
+    """tr(V⁻¹V_jV⁻¹V_l) over the natural parameters of all terms, and σ² where it is apart."""
+    rng = np.random.default_rng(3)
+    flats = tuple(flatten_phi(t.params, {p.name: _inside(p, rng) for p in t.params}) for t in model.terms)
+    total = sum(f.size for f in flats)
+    G: list[Array] = []
+    R: list[Array] = []
+    G_moves: list[Array] = []
+    R_moves: list[Array] = []
+    place = 0
+    for k, (term, flat) in enumerate(zip(model.terms, flats, strict=True)):
+        for index, jacobian in zip(term.at, term.natural_jacobians(flat), strict=True):
+            moves = np.zeros((total, *jacobian.shape[1:]))
+            moves[place : place + flat.size] = jacobian
+            random = k < model.n_random
+            (G if random else R).append(term.covariance_at(flat, index))
+            (G_moves if random else R_moves).append(moves)
+        place += flat.size
+    try:
+        found = engine.curvature(
+            tuple(G), tuple(G_moves), reml=False, sigma2=1.0, R=tuple(R), R_tangents=tuple(R_moves)
+        )
+    except np.linalg.LinAlgError:
+        return None
+    if found is None or not np.all(np.isfinite(found[0].T)):
+        return None
+    return found[0].T[:-1, :-1] if model.residual else found[0].T
+
+
+def _inside(param: Param, rng: np.random.Generator) -> Any:
+    """A value well inside: near the start that the parameter names, else a sample."""
+    if param.start is None or not isinstance(param.domain, Box):
+        return param.domain.sample(rng)
+    return param.domain.clip(param.domain.unflatten(param.start * rng.uniform(0.7, 1.4, param.domain.count)))
+
+
+def _listed(names: list[str], chosen: Array) -> str:
+    some = list(dict.fromkeys(names[i] for i in np.flatnonzero(chosen)))
+    return ", ".join(some[:6]) + (", ..." if len(some) > 6 else "")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(f"covariance: {message}", IdentifiabilityWarning, stacklevel=2)
+
+
+def natural_names(model: CovarianceModel, reported: tuple[Reported, ...]) -> tuple[str, ...]:
+    """A name for each entry of the flat φ of all terms: what users read of it, or its place."""
+    read = {(r.term, r.param, r.entry): r.name for r in reported}
+    out: list[str] = []
+    for k, term in enumerate(model.terms):
+        for i, param in enumerate(term.params):
+            domain = param.domain
+            if isinstance(domain, PositiveDefinite):
+                rows, cols = np.tril_indices(domain.dim)
+                pairs = {}
+                for e, (a, b) in enumerate(zip(*np.tril_indices(domain.dim, -1), strict=True)):
+                    pairs[int(a), int(b)] = domain.dim + e
+                entries = [int(a) if a == b else pairs[int(a), int(b)] for a, b in zip(rows, cols, strict=True)]
+            else:
+                entries = list(range(domain.count))
+            out += [read.get((k, i, e), f"{term.label}: {param.name}") for e in entries]
+    return tuple(out)

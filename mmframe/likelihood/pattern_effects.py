@@ -1,0 +1,74 @@
+"""Random effects beside a structured residual, block by block.
+
+With the prior covariance ΛΛ' of all effects of a block and its wide Z: Var(b | y) = Λ(Λ'Z'R⁻¹ZΛ + I)⁻¹Λ', which does not
+cancel where G is large beside R, b = Var(b | y) Z'R⁻¹(y − Xβ), and the same with X for what an error in β does.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from mmframe.covariance.domain import Array, psd_root
+from mmframe.design.design import Design
+from mmframe.likelihood.effects import TabledEffects
+from mmframe.likelihood.patterns import Blocks, Patterns, levels_within
+from mmframe.likelihood.residual_inverse import inverse
+
+_BLOCKS = 4096  # blocks that are worked at a time
+_WHOLE = 4000  # effects of several factors up to which their joint covariance is written out
+
+
+def pattern_effects(design: Design, G: tuple[Array, ...], entries: Array, beta: Array) -> TabledEffects:
+    """The effects at (G, R, β). entries: all entries of R, with a zero at the end."""
+    if not design.groupings:
+        return TabledEffects((), (), ())
+    factors = range(len(design.groupings))
+    widths = [sum(t.width for t in design.terms if t.grouping == f) for f in factors]
+    m = [design.groupings[f].size for f in factors]
+    b = tuple(np.zeros((m[f], widths[f])) for f in factors)
+    cov = tuple(np.zeros((m[f], widths[f], widths[f])) for f in factors)
+    shift = tuple(np.zeros((m[f], widths[f], design.p)) for f in factors)
+    starts = np.cumsum([0, *(m[f] * widths[f] for f in factors)])
+    whole = np.zeros((starts[-1], starts[-1])) if len(m) > 1 and starts[-1] <= _WHOLE else None
+    data = np.column_stack([design.weighted(design.y - design.X @ beta), design.weighted(design.X)])
+    roots = [
+        np.asarray(block_diag(*(psd_root(g) for g, t in zip(G, design.terms, strict=True) if t.grouping == f)))
+        for f in factors
+    ]
+    for blocks in Patterns.of(design).blocks:
+        precisions, _ = inverse(entries[blocks.place])
+        for lo in range(0, len(blocks.rows), _BLOCKS):
+            part = Blocks(blocks.rows[lo : lo + _BLOCKS], blocks.member[lo : lo + _BLOCKS], blocks.leader, blocks.place)
+            wide, prior, owner = [], [], []
+            for f in factors:
+                local, levels = levels_within(part, design.groupings[f].codes)
+                Z = np.concatenate([design.weighted(t.Z)[part.rows] for t in design.terms if t.grouping == f], axis=2)
+                member = (local[:, :, None] == np.arange(levels.shape[1])).astype(float)
+                wide.append((member[..., None] * Z[:, :, None, :]).reshape(*local.shape, -1))
+                prior.append(np.kron(np.eye(levels.shape[1]), roots[f]))
+                owner.append(levels)
+            Zw, Lambda = np.concatenate(wide, axis=2), np.asarray(block_diag(*prior))
+            pulled = Zw.swapaxes(1, 2) @ precisions[part.member]  # Z'R⁻¹
+            inner = Lambda.T @ (pulled @ Zw) @ Lambda + np.eye(Lambda.shape[1])
+            joint = Lambda @ np.linalg.inv(inner) @ Lambda.T
+            moved = joint @ (pulled @ data[part.rows])
+            place = 0
+            numbers = []
+            for f, levels in zip(factors, owner, strict=True):
+                q, count = widths[f], levels.shape[1]
+                at = place + np.arange(count * q).reshape(count, q)
+                own = joint[:, at[:, :, None], at[:, None, :]]
+                real = levels >= 0
+                b[f][levels[real]] = moved[:, at, 0][real]
+                shift[f][levels[real]] = moved[:, at, 1:][real]
+                cov[f][levels[real]] = own[real]
+                number = starts[f] + levels[:, :, None] * q + np.arange(q)
+                numbers.append(np.where(real[:, :, None], number, -1).reshape(len(levels), -1))
+                place += count * q
+            if whole is not None:
+                number = np.concatenate(numbers, axis=1)
+                both = (number[:, :, None] >= 0) & (number[:, None, :] >= 0)
+                i, j = np.broadcast_arrays(number[:, :, None], number[:, None, :])
+                whole[i[both], j[both]] = joint[both]
+    return TabledEffects(b, cov, shift, whole)

@@ -1,0 +1,62 @@
+"""The rows of each subject of the residual, as stacks of subjects of one size, and the patterns of their points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from attrs import frozen
+from numpy.typing import NDArray
+
+from mmframe.covariance.domain import Array
+from mmframe.design.residual import ResidualDesign
+
+Ints = NDArray[np.intp]
+
+
+@frozen(eq=False)
+class SubjectRows:
+    """Subjects with m rows each.
+
+    rows (count, m): in the order of their places.   member (count,): the pattern of each.   index (patterns, m, d).
+    """
+
+    rows: Ints
+    member: Ints
+    index: Array
+
+
+def rows_of_subjects(residual: ResidualDesign) -> tuple[tuple[SubjectRows, ...], ...]:
+    """By stratum, then by size."""
+    order = residual.order
+    subject = residual.subject[order]
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(subject)) + 1])
+    sizes = np.diff(np.append(starts, order.size))
+    stratum = residual.stratum[order[starts]]
+    found = []
+    for k in range(len(residual.strata)):
+        mine = stratum == k
+        stacks = []
+        for size in np.unique(sizes[mine]):
+            rows = order[starts[mine & (sizes == size)][:, None] + np.arange(size)]
+            index = residual.index[rows]
+            flat = index.reshape(len(rows), -1)
+            member, patterns = number_rows((flat[:, j] for j in range(flat.shape[1])), len(rows))
+            leader = np.empty(patterns, dtype=np.intp)
+            leader[member[::-1]] = np.arange(len(rows))[::-1]
+            stacks.append(SubjectRows(rows, member, index[leader]))
+        found.append(tuple(stacks))
+    return tuple(found)
+
+
+def number_rows(columns: Iterable[Array], count: int) -> tuple[Ints, int]:
+    """Numbers that tell distinct rows apart, from their columns (count,), and how many there are."""
+    code, distinct = np.zeros(count, dtype=np.int64), 1
+    for column in columns:
+        if column[0] == column[-1] and np.all(column == column[0]):
+            continue
+        own, values = pd.factorize(column)
+        code, found = pd.factorize(code * len(values) + own)
+        distinct = len(found)
+    return code.astype(np.intp), distinct

@@ -1,0 +1,138 @@
+"""The structured residual of a fit: its covariance by point, whitened residuals, and what a subject's rows say of others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from attrs import frozen
+from scipy.linalg import solve_triangular
+
+from mmframe.covariance.combine import Product
+from mmframe.covariance.domain import Array
+from mmframe.covariance.term import BoundTerm
+from mmframe.design.residual import ResidualDesign
+from mmframe.errors import Issue, SpecError, UnknownNameError, unknown
+from mmframe.likelihood.subjects import rows_of_subjects
+
+MAX_TABLE = 400  # points up to which Σ is written out
+_ENTRIES = 4_000_000  # entries of stacks of matrices that are worked at a time
+
+
+@frozen(eq=False)
+class Table:
+    """Σ over the points of one stratum, in data units, where variance functions are 1 (or at one level of `ident`)."""
+
+    stratum: str
+    labels: tuple[str, ...]
+    matrix: Array
+
+
+def tables(terms: tuple[BoundTerm, ...], flats: tuple[Array, ...]) -> tuple[Table, ...]:
+    """Σ of each stratum; where `ident` alone makes the variances, one for each of its levels. None beyond MAX_TABLE points."""
+    found: list[Table] = []
+    for term, flat in zip(terms, flats, strict=True):
+        found += _of_term(term, flat)
+    return tuple(found)
+
+
+def _of_term(term: BoundTerm, flat: Array) -> list[Table]:
+    structure, points = term.structure, term.points
+    if not (isinstance(structure, Product) and structure.pieces[-1].role == "variance"):
+        if points.size > MAX_TABLE:
+            return []
+        return [Table(term.stratum, points.labels, term.covariance_of(flat))]
+    process, *functions = structure.pieces
+    own = process.points if process.columns.stop is not None else None
+    if own is None or own.size > MAX_TABLE:
+        return []
+    phi = term.phi_of(flat)
+    inner = structure.inner(phi)
+    base = np.asarray(process.covariance(inner[0], _placed(process, own)))
+    if len(functions) > 1 or functions[0].structure.index_kind.value != "unordered":
+        return [Table(term.stratum, own.labels, base)]
+    levels = functions[0].points
+    ratio = np.asarray(functions[0].structure.covariance(inner[1], levels.index))
+    return [
+        Table(":".join(part for part in (term.stratum, label) if part), own.labels, base * r)
+        for label, r in zip(levels.labels, np.diag(ratio), strict=True)
+    ]
+
+
+def _placed(process: Any, own: Any) -> Array:
+    """The points of a process in the columns of the common index that are its own."""
+    index = np.zeros((own.size, process.columns.stop))
+    index[:, process.columns] = own.index
+    return index
+
+
+def residual_covariance(found: tuple[Table, ...], stratum: Any) -> pd.DataFrame:
+    """R by point, in data units. Raises SpecError, UnknownNameError."""
+    if not found:
+        raise SpecError(
+            Issue("residual_covariance", f"more than {MAX_TABLE} points", "fewer", "read the parameters instead")
+        )
+    names = [t.stratum for t in found]
+    if stratum is None:
+        table = found[0]
+    else:
+        if str(stratum) not in names:
+            raise UnknownNameError(unknown("residual_covariance", "stratum", str(stratum), names))
+        table = found[names.index(str(stratum))]
+    return pd.DataFrame(table.matrix, index=list(table.labels), columns=list(table.labels))
+
+
+def standard_deviations(residual: ResidualDesign, terms: tuple[BoundTerm, ...], flats: tuple[Array, ...]) -> Array:
+    """The residual's standard deviation of each row, before weights: (n,)."""
+    out = np.empty(residual.subject.size)
+    for k, (term, flat) in enumerate(zip(terms, flats, strict=True)):
+        rows = np.flatnonzero(residual.stratum == k)
+        for part in np.array_split(rows, max(1, rows.size // 100_000)):
+            variances = term.covariance_at(flat, residual.index[part][:, None, :])
+            out[part] = np.sqrt(variances[:, 0, 0])
+    return out
+
+
+def whitened(residual: ResidualDesign, terms: tuple[BoundTerm, ...], flats: tuple[Array, ...], values: Array) -> Array:
+    """L⁻¹e of each subject, with LL' its covariance in the order of its points: independent, of variance 1. (n,)."""
+    out = np.empty(values.size)
+    for term, flat, stacks in zip(terms, flats, rows_of_subjects(residual), strict=True):
+        for stack in stacks:
+            m = stack.rows.shape[1]
+            step = max(1, _ENTRIES // (m * m))
+            for lo in range(0, len(stack.index), step):
+                roots = np.linalg.cholesky(term.covariance_at(flat, stack.index[lo : lo + step]))
+                mine = (stack.member >= lo) & (stack.member < lo + step)
+                rows = stack.rows[mine]
+                if m > 48 and len(roots) == 1:
+                    out[rows] = solve_triangular(roots[0], values[rows].T, lower=True).T
+                else:
+                    which = stack.member[mine] - lo
+                    half = np.linalg.inv(roots)
+                    out[rows] = (half[which] @ values[rows][:, :, None])[:, :, 0]
+    return out
+
+
+def drawn(
+    residual: ResidualDesign,
+    terms: tuple[BoundTerm, ...],
+    flats: tuple[Array, ...],
+    noise: Array,
+) -> Array:
+    """Correlated residuals L u from independent ones u (n, k), before weights: (n, k)."""
+    out = np.empty_like(noise)
+    for term, flat, stacks in zip(terms, flats, rows_of_subjects(residual), strict=True):
+        for stack in stacks:
+            m = stack.rows.shape[1]
+            step = max(1, _ENTRIES // (m * m))
+            for lo in range(0, len(stack.index), step):
+                roots = np.linalg.cholesky(term.covariance_at(flat, stack.index[lo : lo + step]))
+                mine = (stack.member >= lo) & (stack.member < lo + step)
+                rows = stack.rows[mine]
+                which = stack.member[mine] - lo
+                for part in np.array_split(
+                    np.arange(len(rows)), max(1, len(rows) * m * (m + noise.shape[1]) // _ENTRIES)
+                ):
+                    out[rows[part]] = roots[which[part]] @ noise[rows[part]]
+    return out
