@@ -19,6 +19,7 @@ from mmframe.covariance.structure import UNORDERED, CovarianceStructure
 from mmframe.covariance.term import BoundTerm
 from mmframe.design.assemble import assemble
 from mmframe.design.design import Design
+from mmframe.design.residual import Stratum
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.identifiable import check_effects, check_parameters, check_repeats, natural_names
 from mmframe.likelihood.engine import Engine
@@ -121,35 +122,24 @@ class Model:
         return self.registry.qualified_name(structure) or type(structure).__name__
 
 
-def composed(
-    design: Design, resolved: Resolved
-) -> tuple[tuple[CovarianceStructure, ...], tuple[CovarianceStructure, ...]]:
-    """The structure of each term and of each stratum of the residual, combinations made. Raises SpecError."""
+def _made(where: str, make: Callable[[], CovarianceStructure]) -> CovarianceStructure:
+    try:
+        return make()
+    except ValueError as problem:
+        raise SpecError(Issue(where, "this combination", str(problem))) from None
 
-    def made(where: str, make: Callable[[], CovarianceStructure]) -> CovarianceStructure:
-        try:
-            return make()
-        except ValueError as problem:
-            raise SpecError(Issue(where, "this combination", str(problem))) from None
 
-    random = tuple(made(t.label, partial(compose, resolved.trees[t.source], t.leaves, t.points)) for t in design.terms)
-    if design.residual is None:
-        return random, ()
+def random_structures(design: Design, resolved: Resolved) -> tuple[CovarianceStructure, ...]:
+    """The structure of each term, combinations made. Raises SpecError."""
+    return tuple(_made(t.label, partial(compose, resolved.trees[t.source], t.leaves, t.points)) for t in design.terms)
+
+
+def residual_structures(strata: tuple[Stratum, ...], resolved: Resolved) -> tuple[CovarianceStructure, ...]:
+    """The structure of each stratum of the residual, combinations and variance functions made. Raises SpecError."""
     assert resolved.residual is not None
-    residual = tuple(
-        made(
-            "residual",
-            partial(
-                compose,
-                resolved.residual,
-                tuple((leaf.points, columns) for leaf, columns in zip(s.layout.leaves, s.layout.columns, strict=True)),
-                s.points,
-                resolved.variances,
-            ),
-        )
-        for s in design.residual.strata
+    return tuple(
+        _made("residual", partial(compose, resolved.residual, s.leaves, s.points, resolved.variances)) for s in strata
     )
-    return random, residual
 
 
 def bind_covariance(
@@ -216,7 +206,8 @@ def build(spec: ModelSpec, data: Any, registry: Registry | None = None, fitted: 
     design = assemble(spec, data, resolved.trees, resolved.residual, resolved.variances, fitted)
     if design.n <= design.p:
         raise DataError(f"data: {design.n} rows for {design.p} fixed effects · at least one row more is needed")
-    random, residual = composed(design, resolved)
+    random = random_structures(design, resolved)
+    residual = () if design.residual is None else residual_structures(design.residual.strata, resolved)
     if design.residual is not None:
         check_repeats(design.residual, residual)
         banded = all(c.markov(s.points) for c, s in zip(residual, design.residual.strata, strict=True))

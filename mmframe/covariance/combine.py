@@ -135,14 +135,16 @@ class Combination(CovarianceStructure):
         """∂Σ/∂(matrix of piece k), entry by entry."""
 
     def covariance(self, phi: Phi, index: Array) -> Any:
-        return self._combined(self._matrices(phi, index), index)
+        with np.errstate(invalid="ignore"):  # where a variance is infinite the likelihood is zero, and nothing is wrong
+            return self._combined(self._matrices(phi, index), index)
 
     def jacobian(self, phi: Phi, index: Array) -> dict[str, Array]:
         matrices = self._matrices(phi, index)
         out: dict[str, Array] = {}
         for k, (piece, names, inner) in enumerate(zip(self.pieces, self._names(), self.inner(phi), strict=True)):
             slope = self._slope(k, matrices, index)
-            out |= {names[name]: part * slope for name, part in piece.jacobian(inner, index).items()}
+            with np.errstate(invalid="ignore"):
+                out |= {names[name]: part * slope for name, part in piece.jacobian(inner, index).items()}
         return out
 
     def report(self, phi: Phi, points: Points) -> dict[str, float]:

@@ -31,6 +31,13 @@ class Stratum:
     layout: Layout
     points: Points
 
+    @property
+    def leaves(self) -> tuple[tuple[Points, slice], ...]:
+        """The points of each leaf, and its columns of the index."""
+        return tuple(
+            (leaf.points, columns) for leaf, columns in zip(self.layout.leaves, self.layout.columns, strict=True)
+        )
+
 
 @frozen(eq=False)
 class ResidualDesign:

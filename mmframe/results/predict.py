@@ -4,7 +4,8 @@ With b̂ the conditional means, the error of x'β̂ + z'b̂ has the variance (He
 
     z'C z + (x − s'z)' Var(β̂) (x − s'z),   C = Var(b | y), s = G Z'V⁻¹X,
 
-for levels that were seen, and x'Var(β̂)x + z'Gz for new ones; an observation adds σ²/w.
+for levels that were seen, and x'Var(β̂)x + z'Gz for new ones; an observation adds σ²/w, or what a structured residual leaves
+when the same subject's rows are known (kriging.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from attrs import frozen
+from attrs import evolve, frozen
 from scipy.stats import norm
 
 from mmframe.covariance.domain import Array
@@ -22,6 +23,9 @@ from mmframe.design.frame import recode, to_pandas
 from mmframe.design.kept import Encoding
 from mmframe.errors import DataError, Issue, SpecError, StoreError
 from mmframe.likelihood.effects import Effects
+from mmframe.results.kriging import Weights
+from mmframe.results.levels import match_levels
+from mmframe.results.memory import ResidualMemory
 
 if TYPE_CHECKING:
     from mmframe.results.estimates import Estimates
@@ -33,7 +37,10 @@ INTERVALS = (None, "confidence", "prediction")
 
 @frozen(eq=False)
 class Rows:
-    """Data encoded for prediction: X (n, p), Z of each term, level numbers of each grouping (−1: new), offset."""
+    """Data encoded for prediction: X (n, p), Z of each term, level numbers of each grouping (−1: new), offset.
+
+    frame: new data; None for the rows that were fitted.
+    """
 
     X: Array
     Z: tuple[Array, ...]
@@ -41,6 +48,7 @@ class Rows:
     offset: Array | None
     weights: Array | None
     index: pd.Index
+    frame: pd.DataFrame | None = None
 
     @classmethod
     def of_design(cls, design: Design) -> Rows:
@@ -66,10 +74,17 @@ def _choose(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
 
 
 def encode_rows(
-    encoding: Encoding, estimates: Estimates, data: Any, *, bases: bool, groups: bool, weights: str | None
+    encoding: Encoding,
+    estimates: Estimates,
+    data: Any,
+    *,
+    bases: bool,
+    groups: bool,
+    weights: str | None,
+    further: set[str],
 ) -> tuple[Rows, Any]:
-    """New data as the model's matrices, and which of its rows are complete (bool)."""
-    used = set(encoding.fixed_columns)
+    """New data as the model's matrices, and which of its rows are complete (bool). further: columns that the residual needs."""
+    used = set(encoding.fixed_columns) | further
     if encoding.offset is not None:
         if encoding.offset.startswith("("):
             raise DataError(
@@ -104,37 +119,15 @@ def encode_rows(
             Z.append(matrix)
     if groups:
         for group, known in zip(estimates.grouping_columns, estimates.grouping_levels, strict=True):
-            places.append(_match(known, group, frame))
-    return Rows(X, tuple(Z), tuple(places), offset, w, frame.index), complete
-
-
-def _match(levels: pd.Index, columns: tuple[str, ...], frame: pd.DataFrame) -> Any:
-    """The level number of each row, −1 for new ones. Labels that are not found are tried as text: "308" is 308."""
-
-    def located(as_text: bool) -> Any:
-        def labels(values: Any) -> pd.Index:
-            index = pd.Index(values, dtype=object, tupleize_cols=False)
-            return index.astype(str) if as_text else index
-
-        if isinstance(levels, pd.MultiIndex):
-            known: pd.Index = pd.MultiIndex.from_arrays(
-                [labels(levels.get_level_values(k)) for k in range(len(columns))]
-            )
-            wanted: pd.Index = pd.MultiIndex.from_arrays([labels(frame[c]) for c in columns])
-            return known.get_indexer(wanted)
-        codes, distinct = pd.factorize(frame[columns[0]])
-        return labels(levels).get_indexer(labels(distinct))[codes]
-
-    exact = located(False)
-    if np.all(exact >= 0) or not levels.map(str).is_unique:
-        return exact
-    return np.where(exact >= 0, exact, located(True))
+            places.append(match_levels(known, group, frame))
+    return Rows(X, tuple(Z), tuple(places), offset, w, frame.index, frame), complete
 
 
 def predict(
     rows: Rows,
     estimates: Estimates,
     effects: Effects | None,
+    memory: ResidualMemory | None,
     *,
     level: str,
     new_levels: str,
@@ -146,30 +139,55 @@ def predict(
     _choose("new_levels", new_levels, NEW_LEVELS)
     _choose("interval", interval, INTERVALS)
     check_confidence(confidence)
+    conditional = level == "conditional" and effects is not None
     mean = rows.X @ estimates.beta
     if rows.offset is not None:
         mean = mean + rows.offset
-    if level == "population" or effects is None:
+    left: Array | float = estimates.sigma2 / (1.0 if rows.weights is None else rows.weights)
+    known: Weights | None = None
+    if conditional:
+        assert effects is not None
+        _check_levels(rows, estimates, new_levels)
+        mean = mean + conditional_part(rows, estimates, effects)
+    if memory is not None and rows.frame is None:
+        left = memory.own_variance()
+    elif memory is not None and rows.frame is not None and (conditional or interval == "prediction"):
+        new = memory.place(rows.frame, mean, rows.weights)
+        if not conditional:
+            new = evolve(new, subject=np.full_like(new.subject, -1))
+        known = memory.weights_for(new)
+        mean, left = mean + known.apply(memory.error), known.left
+    if interval is None:
+        return pd.Series(mean, index=rows.index, name="estimate")
+    if conditional:
+        assert effects is not None
+        shift_X, spread = _conditional_spread(_less_known(rows, memory, known), estimates, effects)
+    else:
         shift_X, spread = rows.X, np.zeros(len(mean))
         if interval == "prediction":
             spread = spread + _prior_variance(rows, estimates)
-    else:
-        _check_levels(rows, estimates, new_levels)
-        mean = mean + conditional_part(rows, estimates, effects)
-        if interval is None:
-            shift_X, spread = rows.X, np.zeros(0)
-        else:
-            shift_X, spread = _conditional_spread(rows, estimates, effects)
-    if interval is None:
-        return pd.Series(mean, index=rows.index, name="estimate")
     variance = np.einsum("np,pq,nq->n", shift_X, estimates.beta_cov, shift_X) + spread
     if interval == "prediction":
-        variance = variance + estimates.sigma2 / (1.0 if rows.weights is None else rows.weights)
+        variance = variance + left
     error = np.sqrt(np.maximum(variance, 0.0))
     z = norm.ppf(0.5 + confidence / 2)
     return pd.DataFrame(
         {"estimate": mean, "std_error": error, "lower": mean - z * error, "upper": mean + z * error}, index=rows.index
     )
+
+
+def _less_known(rows: Rows, memory: ResidualMemory | None, known: Weights | None) -> Rows:
+    """The rows x − X_o'a, z − Z_o'a, whose errors remain when the residual is predicted from observed rows."""
+    if memory is None or known is None or not np.any(known.rows >= 0):
+        return rows
+    if memory.Z and not memory.nested:
+        raise StoreError(
+            "intervals of new rows of subjects whose random effects change within them are not in this version"
+            " · use interval=None, or level='population'"
+        )
+    X = rows.X - known.apply(memory.X)
+    Z = tuple(new - known.apply(old) for new, old in zip(rows.Z, memory.Z, strict=True))
+    return evolve(rows, X=X, Z=Z)
 
 
 def put_back(made: pd.Series | pd.DataFrame, kept: Any, data: Any) -> pd.Series | pd.DataFrame:
@@ -212,6 +230,8 @@ def conditional_part(rows: Rows, estimates: Estimates, effects: Effects) -> Arra
 
 def _conditional_spread(rows: Rows, estimates: Estimates, effects: Effects) -> tuple[Array, Array]:
     factors = range(len(rows.codes))
+    if not factors:
+        return rows.X, np.zeros(len(rows.X))
     grouped = tuple(_grouped_Z(rows, estimates, k) for k in factors)
     X, spread = rows.X, effects.variance(rows.codes, grouped) * estimates.sigma2
     for k, codes, Z, shift in zip(factors, rows.codes, grouped, effects.shift, strict=True):

@@ -166,19 +166,26 @@ class FitResult:
     ) -> pd.Series | pd.DataFrame:
         """Predictions for the data, or for new data.
 
-        level: "conditional" adds the random effects, "population" does not.   new_levels: "raise", or "population" (no
+        level: "conditional" adds the random effects, and for a new point of a subject what its observed rows say by the
+        residual's correlation; "population" does not.   new_levels: "raise", or "population" (no
         random effect).   interval: None (a Series), "confidence" for the mean, "prediction" for a new observation (a
         DataFrame estimate, std_error, lower, upper). Rows with missing values give NaN.
         Raises DataError for levels or categories that were not fitted.
         """
         found = self._effects if level == "conditional" else None
-        choose = partial(predict, level=level, new_levels=new_levels, interval=interval, confidence=confidence)
+        memory = self.source.memory
+        choose = partial(
+            predict, memory=memory, level=level, new_levels=new_levels, interval=interval, confidence=confidence
+        )
         if data is None:
             return choose(self.source.rows, self.estimates, found)
         conditional = level == "conditional"
         needs_Z = conditional or interval == "prediction"
+        further = memory.columns if memory is not None and needs_Z else set()
         encoding, weights = self.source.encoding, self.spec.weights
-        rows, kept = encode_rows(encoding, self.estimates, data, bases=needs_Z, groups=conditional, weights=weights)
+        rows, kept = encode_rows(
+            encoding, self.estimates, data, bases=needs_Z, groups=conditional, weights=weights, further=further
+        )
         return put_back(choose(rows, self.estimates, found), kept, data)
 
     def simulate(self, n: int = 1, seed: int | np.random.Generator | None = None) -> Array:

@@ -25,9 +25,11 @@ from mmframe.likelihood.engine import Engine
 from mmframe.optimize.pipeline import Found
 from mmframe.optimize.stage import TraceRow
 from mmframe.results.estimates import Estimates, TermEstimate
+from mmframe.results.memory import ResidualMemory
 from mmframe.results.parameters import parameter_table
 from mmframe.results.predict import Rows, conditional_part
 from mmframe.results.residual import Table, drawn, standard_deviations, tables, whitened
+from mmframe.results.stored_memory import StoredCovariance
 from mmframe.spec.model import ModelSpec
 
 _TRACE = tuple(f.name for f in fields(TraceRow))
@@ -92,6 +94,16 @@ class Source(ABC):
     @abstractmethod
     def relationships(self) -> tuple[Relationship | None, ...]:
         """K of each grouping factor."""
+
+    @property
+    @abstractmethod
+    def memory(self) -> ResidualMemory | None:
+        """The rows of a structured residual, for prediction; None where residuals are independent."""
+
+    @property
+    @abstractmethod
+    def residual_flats(self) -> tuple[Array, ...]:
+        """The natural parameters of each stratum of a structured residual, in data units."""
 
     @abstractmethod
     def noise(self, independent: Array) -> Array:
@@ -215,8 +227,8 @@ class FittedSource(Source):
     @cached_property
     def pearson(self) -> Array:
         if self.design.residual is None:
-            return self._weighted_residual / np.sqrt(self.estimates.sigma2)
-        return self._weighted_residual / standard_deviations(self.design.residual, *self.residual_terms)
+            return np.asarray(self._weighted_residual / np.sqrt(self.estimates.sigma2))
+        return np.asarray(self._weighted_residual / standard_deviations(self.design.residual, *self.residual_terms))
 
     @cached_property
     def normalized(self) -> Array:
@@ -224,13 +236,33 @@ class FittedSource(Source):
             return self.pearson
         return whitened(self.design.residual, *self.residual_terms, self._weighted_residual)
 
+    @cached_property
+    def memory(self) -> ResidualMemory | None:
+        design = self.design
+        if design.residual is None:
+            return None
+        terms, flats = self.residual_terms
+        return ResidualMemory(
+            design.residual,
+            lambda k, index: terms[k].covariance_at(flats[k], index),
+            design.root_weights,
+            design.X,
+            tuple(t.Z for t in design.terms),
+            tuple(g.codes for g in design.groupings),
+            self.response - self.fitted,
+        )
+
+    @property
+    def residual_flats(self) -> tuple[Array, ...]:
+        return self.residual_terms[1]
+
     def noise(self, independent: Array) -> Array:
         """Residuals with the fitted covariance from independent standard normals (n, k)."""
         if self.design.residual is None:
             made = independent * np.sqrt(self.estimates.sigma2)
         else:
             made = drawn(self.design.residual, *self.residual_terms, independent)
-        return made if self.design.root_weights is None else made / self.design.root_weights[:, None]
+        return np.asarray(made if self.design.root_weights is None else made / self.design.root_weights[:, None])
 
     @property
     def relationships(self) -> tuple[Relationship | None, ...]:
@@ -257,6 +289,7 @@ class StoredSource(Source):
     residual_tables: tuple[Table, ...]
     pearson: Array
     normalized: Array
+    memory: ResidualMemory | None
 
     @property
     def parameter_table(self) -> pd.DataFrame:
@@ -289,6 +322,13 @@ class StoredSource(Source):
     @property
     def encoding(self) -> Encoding:
         return self.stored_encoding
+
+    @property
+    def residual_flats(self) -> tuple[Array, ...]:
+        if self.memory is None:
+            return ()
+        assert isinstance(self.memory.covariance, StoredCovariance)
+        return self.memory.covariance.flats
 
     def noise(self, independent: Array) -> Array:
         raise StoreError("a saved fit holds no data · fit again to simulate")

@@ -20,6 +20,7 @@ from mmframe.results.residual import Table
 from mmframe.results.result import FitResult
 from mmframe.results.source import StoredSource
 from mmframe.results.stored_encoding import fields_of, read_encoding, write_encoding
+from mmframe.results.stored_memory import read_memory, write_memory
 from mmframe.spec.document import from_dict
 from mmframe.spec.written import as_named, to_dict
 
@@ -140,6 +141,7 @@ def save(fit: FitResult, path: str | Path) -> Path:
         "weights": None if source.weights is None else write.array(source.weights),
         "index": write.value(source.index),
         "residual_tables": write.value([fields_of(t) for t in source.residual_tables]),
+        "memory": write.value(write_memory(source.memory, source.residual_flats)),
         "pearson": write.array(source.pearson),
         "normalized": write.array(source.normalized),
         "encoding": write.value(write_encoding(source.encoding)),
@@ -177,6 +179,7 @@ def load(path: str | Path) -> FitResult:
         estimates = read.value(document["estimates"])
         estimates["terms"] = tuple(TermEstimate(**t) for t in estimates["terms"])
         weights = document["weights"]
+        spec = from_dict(document["spec"], str(path))
         source = StoredSource(
             Estimates(**estimates),
             pd.DataFrame(read.value(document["parameters"])),
@@ -190,7 +193,8 @@ def load(path: str | Path) -> FitResult:
             tuple(Table(**t) for t in read.value(document["residual_tables"])),
             read.value(document["pearson"]),
             read.value(document["normalized"]),
+            read_memory(read.value(document["memory"]), spec),
         )
-        return FitResult(from_dict(document["spec"], str(path)), source.estimates, source)
+        return FitResult(spec, source.estimates, source)
     except (KeyError, TypeError) as problem:
         raise StoreError(f"{str(path)!r} is damaged: {problem}") from None
