@@ -87,5 +87,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def unknown(where: str, kind: str, name: str, known: Iterable[str]) -> Issue:
     """The issue for a name that is not among the known ones, with the nearest of them."""
     names = sorted(known)
-    listed = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
+    listed = ", ".join(names[:80]) + (", ..." if len(names) > 80 else "")
     return Issue(where, f"there is no {kind} {name!r}", listed or "(none)", nearest(name, names))

@@ -114,7 +114,9 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
     if variances and spec.residual is None:  # independent rows, each a subject of its own
         residual = Tree("1", registry.create(STRUCTURE, INDEPENDENT, {}, "residual"))
     names = [_parameterization(spec, term) for term in spec.random]
-    names.append(_residual_parameterization(spec))
+    structured = spec.residual is not None or bool(spec.variance)
+    if structured or not names:
+        names.append(_residual_parameterization(spec))
     if isinstance(spec.parameterization, dict):
         known = {key for term in spec.random for key in (term.label, term.group_name)} | {RESIDUAL}
         issues += [unknown("parameterization", "term", key, known) for key in spec.parameterization if key not in known]
@@ -125,7 +127,7 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
         for chosen in names
     ]
     scales = {p.scale for p in parameterizations[: len(spec.random)] if p is not None}
-    if len(scales) > 1 and spec.residual is None and not spec.variance:
+    if len(scales) > 1 and not structured:
         issues.append(
             Issue(
                 "parameterization",
@@ -147,8 +149,8 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
             issues.append(unknown("engine", "engine", spec.engine, [e.name for e in ENGINES]))
     if issues:
         raise UnknownNameError(issues) if all("there is no" in i.given for i in issues) else SpecError(issues)
-    *coordinates, of_residual = parameterizations
-    return Resolved(tuple(trees), tuple(coordinates), tuple(stages), engines, residual, tuple(variances), of_residual)
+    coordinates, of_residual = tuple(parameterizations[: len(trees)]), parameterizations[-1]
+    return Resolved(tuple(trees), coordinates, tuple(stages), engines, residual, tuple(variances), of_residual)
 
 
 def _parameterization(spec: ModelSpec, term: TermSpec) -> Any:

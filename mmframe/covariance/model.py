@@ -115,7 +115,7 @@ class CovarianceModel:
             return np.asarray(theta, dtype=float)
         out = self.held.copy()
         out[self.free] = theta
-        return out[self.source]
+        return np.asarray(out[self.source])
 
     def _sigma2(self, full: Array) -> float:
         value = float(self.sigma_bijection.forward(full[-1:]))

@@ -21,9 +21,11 @@ _LISTED = 12  # names of columns that are listed
 def describe_spec(spec: ModelSpec, resolved: Resolved) -> str:
     """What needs no data: formula, criterion, terms with their structures and parameterizations, stages."""
     lines = [_line("formula", formula_of(spec)), _line("criterion", spec.criterion.upper())]
-    for term, parameterization in zip(spec.random, resolved.parameterizations, strict=True):
+    for term, tree, parameterization in zip(spec.random, resolved.trees, resolved.parameterizations, strict=True):
         how = f"{_plugin(parameterization)} ({parameterization.scale.value})"
-        lines.append(_line("term", f"{term_text(term)}: {how}"))
+        plain = tree.structure is not None and term.by is None
+        what = f"{term.label}: {_plugin(tree.structure)}, {how}" if plain else f"{term_text(term)}: {how}"
+        lines.append(_line("term", what))
     if spec.residual is not None:
         lines.append(_line("residual", f"{term_text(spec.residual)}: {_plugin(resolved.residual_coordinates)}"))
     if spec.variance:

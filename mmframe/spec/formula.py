@@ -182,6 +182,9 @@ def _bar_terms(piece: str, where: str, transforms: Collection[str]) -> list[Term
 def call_terms(name: str, arguments: str, where: str, transforms: Collection[str] = ()) -> list[TermSpec]:
     """`name(basis | group, option=value)`; of a combinator `name(a(basis), b(basis) | group, option=value)`."""
     bars = split_top(arguments, "|")
+    if len(bars) == 3 and not bars[1].strip():
+        allowed = "one bar inside a structure"
+        raise FormulaError(Issue(where, repr(arguments.strip()), allowed, "'||' itself means the structure 'diagonal'"))
     group, *rest = split_top(bars[-1], ",")
     basis = "|".join(bars[:-1])
     options = _options(name, rest, where)
@@ -217,7 +220,7 @@ def _is_option(text: str) -> bool:
 
 
 def _options(name: str, given: list[str], where: str) -> dict[str, Any]:
-    """`option=value`, with values that are literals; a column may go without quotes."""
+    """`option=value`, with values that are literals; the column of `by` may go without quotes."""
     options: dict[str, Any] = {}
     for part in given:
         key, equals, value = part.partition("=")
@@ -225,7 +228,8 @@ def _options(name: str, given: list[str], where: str) -> dict[str, Any]:
         try:
             if not equals or not key.isidentifier():
                 raise ValueError
-            options[key] = value if value.isidentifier() and not keyword.iskeyword(value) else ast.literal_eval(value)
+            column = key == "by" and value.isidentifier() and not keyword.iskeyword(value)
+            options[key] = value if column else ast.literal_eval(value)
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             raise FormulaError(
                 Issue(

@@ -9,6 +9,8 @@ from mmframe.covariance.domain import Array
 from mmframe.covariance.structure import UNORDERED, CovarianceStructure, IndexKind, Points
 from mmframe.design.design import Design, DesignTerm
 from mmframe.design.grouping import Grouping
+from mmframe.design.points import Layout, Leaf, LeafSpec
+from mmframe.design.residual import ResidualDesign, Stratum
 
 
 def points_for(structure: CovarianceStructure, size: int, kind: IndexKind | None = None) -> Points:
@@ -24,6 +26,43 @@ def points_for(structure: CovarianceStructure, size: int, kind: IndexKind | None
     else:
         index = rng.uniform(0.0, 3.0, size=(size, 2))
     return Points(labels, np.hstack([index, numbers]) if structure.numbered else index)
+
+
+def covariate_points(structure: CovarianceStructure, size: int) -> Points:
+    """Points of a variance function: numbers of levels, or positive values of a covariate."""
+    labels = tuple(f"p{k + 1}" for k in range(size))
+    rng = np.random.default_rng(size)
+    index = np.arange(size, dtype=float) if structure.index_kind is UNORDERED else np.sort(rng.uniform(0.5, 3.0, size))
+    return Points(labels, index[:, None])
+
+
+def residual_design_for(
+    points: Points, *, groups: int = 16, seed: int = 4, random: bool = False, weights: bool = False
+) -> Design:
+    """Subjects that see each some of the points, in any order of the rows; with a random intercept where asked."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(max(1, points.size - 2), points.size + 1, size=groups)
+    subject = np.repeat(np.arange(groups), sizes)
+    point = np.concatenate([rng.choice(points.size, size=size, replace=False) for size in sizes])
+    order = rng.permutation(subject.size)
+    subject, point = subject[order], point[order]
+    n = subject.size
+    X = np.asfortranarray(np.column_stack([np.ones(n), rng.normal(3.0, 1.0, size=n)]))
+    y = X @ np.array([10.0, -1.0]) + rng.normal(size=groups)[subject] + rng.normal(size=n)
+    index = points.index[point]
+    leaf = Leaf(LeafSpec(("v",), UNORDERED), None, points)
+    stratum = Stratum("", Layout((leaf,)), points)
+    residual = ResidualDesign(
+        "v | g", ("g",), None, subject, pd.RangeIndex(groups), (stratum,), np.zeros(n, dtype=np.intp), point, index,
+        np.lexsort((*index.T[::-1], subject)),
+    )  # fmt: skip
+    term = DesignTerm("1 | g", 0, np.ones((n, 1), order="F"), ("Intercept",), Points.unordered(("Intercept",)))
+    grouping = Grouping("g", subject, pd.RangeIndex(groups))
+    w: Array | None = rng.uniform(0.5, 2.0, size=n) if weights else None
+    return Design(
+        X, y, ("Intercept", "x"), (), "y", (term,) if random else (), (grouping,) if random else (), w, None,
+        pd.RangeIndex(n), np.arange(n), residual=residual,
+    )  # fmt: skip
 
 
 def design_for(

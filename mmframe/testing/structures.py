@@ -6,30 +6,39 @@ import re
 from functools import partial
 
 import numpy as np
+from attrs import frozen
 
+from mmframe.covariance.combine import Piece, Product
 from mmframe.covariance.cover import cover
 from mmframe.covariance.derivative import DerivativeMethod, central_differences, flatten_phi, jacobian, make_phi
-from mmframe.covariance.domain import Array, Box
+from mmframe.covariance.domain import Array, Box, Positive
 from mmframe.covariance.model import SIGMA2, CovarianceModel
 from mmframe.covariance.parameterization import Parameterization, resolve_bijection
 from mmframe.covariance.project import divergence, project_numerically
-from mmframe.covariance.structure import CovarianceStructure, Param, Points
+from mmframe.covariance.structure import CovarianceStructure, Param, Phi, Points, same_point
 from mmframe.covariance.term import BoundTerm
+from mmframe.design.design import Design
 from mmframe.likelihood.dense import DenseEngine
+from mmframe.likelihood.engine import Engine
+from mmframe.likelihood.pattern import PatternEngine
 from mmframe.likelihood.pooled import PooledEngine
 from mmframe.optimize.problem import Problem
 from mmframe.registry.registry import PARAMETERIZATION, default_registry
-from mmframe.testing.designs import design_for, points_for
+from mmframe.testing.designs import covariate_points, design_for, points_for, residual_design_for
 
 SIZES = (1, 2, 3, 5)
+_SINGULAR = 1e-10  # the most negative eigenvalue of a singular Σ, relative to its largest entry
 _RNG_SEED = 11
 
 
 def check_covariance_structure(structure: CovarianceStructure, sizes: tuple[int, ...] = SIZES) -> list[str]:
     """All rules of a covariance structure, and its likelihood on both a small and a wide basis.
 
-    sizes: numbers of points to check. Raises AssertionError with the rule that was broken.
+    sizes: numbers of points to check. A variance function is checked as a product with a variance that carries the scale.
+    Raises AssertionError with the rule that was broken.
     """
+    if structure.unit:
+        return check_variance_function(structure, sizes)
     done = [_names(structure)]
     for size in sizes:
         points = points_for(structure, size)
@@ -45,7 +54,8 @@ def check_covariance_structure(structure: CovarianceStructure, sizes: tuple[int,
             _positive_definite(structure, params, points, sample, inside=False)
         if size == max(sizes):  # at few points a shape may have nothing to shape
             _identifiable(structure, params, points)
-        _projection(structure, points)
+        if not structure.singular:
+            _projection(structure, points)
         _report(structure, params, points)
     done += [
         "parameters are declared",
@@ -61,8 +71,57 @@ def check_covariance_structure(structure: CovarianceStructure, sizes: tuple[int,
     for entry in default_registry().of_kind(PARAMETERIZATION):
         for size in (s for s in sizes if s <= 3):
             check_against_oracle(structure, entry.cls(), points_for(structure, size))
-        done.append(f"value, gradient and Hessian equal the dense oracle ({entry.name})")
+            if not structure.singular:
+                check_residual_against_oracle(
+                    structure, entry.cls(), points_for(structure, size), PatternEngine, random=False
+                )
+        done.append(f"value, gradient and Hessian equal the dense oracle on both sides ({entry.name})")
     return done
+
+
+def check_variance_function(structure: CovarianceStructure, sizes: tuple[int, ...] = SIZES) -> list[str]:
+    """The rules of a variance function: with a variance that it multiplies it is a structure. Raises AssertionError."""
+    done = [_names(structure)]
+    for size in sizes:
+        points = covariate_points(structure, size)
+        params = tuple(structure.params(points))
+        assert all(p.scale_power == 0 for p in params), f"{structure.name}: a variance function carries no scale"
+        numbers = np.arange(float(size))[:, None]
+        variance = Piece(_ONE, Points(points.labels, numbers), slice(0, 1))
+        whole = Product((variance, Piece(structure, points, slice(1, 2), "variance")))
+        at = Points(points.labels, np.hstack([numbers, points.index]))
+        every = tuple(whole.params(at))
+        for sample in _samples(every):
+            _positive_definite(whole, every, at, sample, inside=True)
+            _permutations_and_subsets(whole, every, at, sample)
+            _stacks(whole, every, at, sample)
+            _jacobian(whole, every, at, sample)
+            plain = np.asarray(structure.covariance(make_phi(params, sample[1:]), points.index))
+            assert not np.any(plain - np.diag(np.diag(plain))), f"{structure.name}: a variance function is diagonal"
+        for entry in default_registry().of_kind(PARAMETERIZATION):
+            check_residual_against_oracle(whole, entry.cls(), at, PatternEngine, random=False)
+    done += [
+        "parameters are declared",
+        "Σ is diagonal, positive, and follows its points",
+        "the Jacobian equals differences",
+    ]
+    return [*done, "value, gradient and Hessian equal the dense oracle"]
+
+
+@frozen
+class _One(CovarianceStructure):
+    """One variance, independent points."""
+
+    name = "one"
+
+    def params(self, points: Points) -> tuple[Param, ...]:
+        return (Param("variance", Positive(), scale_power=2),)
+
+    def covariance(self, phi: Phi, index: Array) -> Array:
+        return np.asarray(phi.variance * same_point(index))
+
+
+_ONE = _One()
 
 
 def _names(structure: CovarianceStructure) -> str:
@@ -117,6 +176,8 @@ def _positive_definite(
     np.testing.assert_allclose(sigma, sigma.T, atol=1e-12 * np.max(np.abs(sigma)), err_msg=f"{who}: Σ is not symmetric")
     smallest = float(np.linalg.eigvalsh(sigma)[0])
     bound = 0.0 if inside else -1e-10 * float(np.max(np.abs(sigma)))
+    if structure.singular:
+        inside, bound = False, -_SINGULAR * float(np.max(np.abs(sigma)))
     assert smallest > bound or (not inside and smallest >= bound), f"{who}: Σ has the eigenvalue {smallest:.3g}"
 
 
@@ -217,21 +278,54 @@ def _gradient(problem: Problem, theta: Array) -> Array:
 
 
 def check_against_oracle(structure: CovarianceStructure, parameterization: Parameterization, points: Points) -> None:
-    """Value, gradient and Hessian of the pooled engine against the dense oracle and differences; ML and REML."""
-    design = design_for(points, groups=9)
-    term = BoundTerm.bind("basis | g", "g", structure, points, parameterization)
-    model = CovarianceModel.bind((term,), parameterization.scale, resolve_bijection(parameterization, SIGMA2))
-    flat = _samples(term.params)[1]
-    theta = model.theta((flat,), 1.3)
-    who = f"{structure.name} in {parameterization.name} at {points.size} points"
+    """Value, gradient and Hessian of the fast engine against the dense oracle and differences; ML and REML; each side."""
+    _check_side(structure, parameterization, points, design_for(points, groups=9), PooledEngine, "random effects")
+
+
+def check_residual_against_oracle(
+    structure: CovarianceStructure,
+    parameterization: Parameterization,
+    points: Points,
+    engine: type[Engine],
+    *,
+    random: bool,
+) -> None:
+    """The same as the structure of the residual, with missing points, with a random intercept or without."""
+    design = residual_design_for(points, random=random)
+    _check_side(structure, parameterization, points, design, engine, "residual")
+
+
+def _check_side(
+    structure: CovarianceStructure,
+    parameterization: Parameterization,
+    points: Points,
+    design: Design,
+    engine: type[Engine],
+    side: str,
+) -> None:
+    fast_engine, slow_engine = engine.reduce(design), DenseEngine.reduce(design)
+    who = f"{structure.name} in {parameterization.name} at {points.size} points, {side}, {engine.name}"
+    sigma = resolve_bijection(parameterization, SIGMA2)
+
+    def model_of(wanted: Engine) -> CovarianceModel:
+        if design.residual is None:
+            terms = [BoundTerm.bind("basis | g", "g", structure, points, parameterization)]
+            return CovarianceModel.bind(tuple(terms), parameterization.scale, sigma)
+        terms = [BoundTerm.bind(t.label, "g", _ONE, t.points, parameterization) for t in design.terms]
+        at = wanted.residual_index[0]
+        terms.append(BoundTerm.bind("v | g", "residual", structure, points, parameterization, "", at))
+        return CovarianceModel.bind(tuple(terms), parameterization.scale, sigma, len(design.terms))
+
+    fast_model, slow_model = model_of(fast_engine), model_of(slow_engine)
+    flats = tuple(_samples(t.params)[1] for t in fast_model.terms)
+    theta = fast_model.theta(flats, 1.3)
+    exact = all(t.method is not DerivativeMethod.DIFFERENCES for t in fast_model.terms)
     for reml in (True, False):
-        fast = Problem(PooledEngine.reduce(design), model, reml)
-        slow = Problem(DenseEngine.reduce(design), model, reml)
+        fast, slow = Problem(fast_engine, fast_model, reml), Problem(slow_engine, slow_model, reml)
         value, gradient = fast.gradient(theta)
         assert abs(value - slow.value(theta)) <= 1e-9 * abs(value), f"{who}: the value differs from the dense oracle"
         by_value = central_differences(partial(_value, slow), theta, np.full(theta.size, 1.0))
         np.testing.assert_allclose(gradient, by_value, rtol=1e-5, atol=1e-4, err_msg=f"{who}: gradient")
-        exact = term.method is not DerivativeMethod.DIFFERENCES
         by_gradient = central_differences(
             partial(_gradient, slow), theta, (1 if exact else 30) * np.maximum(np.abs(theta), 1e-3)
         )

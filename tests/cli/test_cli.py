@@ -248,8 +248,8 @@ INVALID = {
     ),
     "a value out of range": (MODEL + "fix: {sigma: -1}\ndata: sleep.csv\n", ("fix['sigma']", "0 to inf")),
     "a residual structure": (
-        MODEL + "residual: {term: Days | Subject, structure: ar1}\ndata: sleep.csv\n",
-        ("residual", "leave residual out"),
+        MODEL + "residual: {term: Days | Subject, structure: arr1}\ndata: sleep.csv\n",
+        ("residual", "there is no covariance structure 'arr1'"),
     ),
     "no data file": (MODEL + "data: slep.csv\n", ("there is no file", "did you mean 'sleep.csv'?")),
     "a folder as data": (MODEL + "data: .\n", ("this is no file",)),

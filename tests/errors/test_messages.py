@@ -379,18 +379,34 @@ def test_scales_do_not_mix(sleepstudy: pd.DataFrame) -> None:
     holds(text, "parameterization", "two scales", "natural, profile", "all relative", "all absolute")
 
 
-# what this version does not do
+# the residual
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"residual": "ar1(Days | Subject)"}, ("residual", "ar1(Days | Subject)", "leave residual out")),
-        ({"variance": "power(fitted)"}, ("variance", "power(fitted)", "leave variance out")),
+        ({"residual": "ar1"}, ("residual", "structure(points | group)")),
+        ({"residual": "ar1(Days)"}, ("residual", "one bar", "ar1(visit | subject)")),
+        ({"residual": "ar1(log(Days) | Subject)"}, ("residual", "columns by name", "make a column of it first")),
+        ({"residual": "ar1(Days + Reaction | Subject)"}, ("residual", "one column of ordered points")),
+        ({"residual": "sp_exp(1 | Subject)"}, ("residual", "coordinates", "spatial_exponential(x + y | subject)")),
+        ({"residual": "arr1(Days | Subject)"}, ("residual", "there is no covariance structure 'arr1'", "ar1")),
+        ({"residual": "rr(Days | Subject)"}, ("residual", "reduced_rank", "positive definite")),
+        ({"residual": "power(Days | Subject)"}, ("'power' needs the option 'covariate'",)),
+        ({"residual": "kronecker(us(Days) | Subject, ar1(Days))"}, ("the option", "of 'kronecker'")),
+        ({"residual": "kronecker(us(Days), us(Half) | Subject)"}, ("more than one variance", "put it first")),
+        ({"residual": "block(us(Days), ar1(Half) | Subject)"}, ("block", "by='column'")),
+        ({"residual": "ar1(Days | Half)"}, ("more than one row at the point", "one row for each point")),
+        ({"residual": "cs(Days | Subject, by='Half')"}, ("by='Half'", "ident(Half)")),
+        ({"variance": "ar1(Days)"}, ("variance", "ar1", "covariate")),
+        ({"variance": "power(log(Days))"}, ("variance", "function(covariate)")),
+        ({"variance": "power(Days)"}, ("power", "which is 0 in some rows")),
+        ({"variance": "ident(sex)"}, ("there is no column 'sex'",)),
     ],
 )
-def test_refused_in_this_version(arguments: dict[str, Any], words: tuple[str, ...], sleepstudy: pd.DataFrame) -> None:
-    holds(message(mm.SpecError, lambda: mm.fit(FORMULA, sleepstudy, **arguments)), *words)
+def test_the_residual(arguments: dict[str, Any], words: tuple[str, ...], sleepstudy: pd.DataFrame) -> None:
+    data = sleepstudy.assign(Half=sleepstudy["Days"] % 2)
+    holds(message(mm.MmframeError, lambda: mm.fit("Reaction ~ Days", data, **arguments)), *words)
 
 
 def test_an_engine_that_cannot(sleepstudy: pd.DataFrame) -> None:

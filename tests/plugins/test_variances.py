@@ -114,9 +114,8 @@ def test_a_shape_needs_values_to_shape() -> None:
 
 
 def test_refusals() -> None:
-    for function in (Power("v"), ConstPower("v")):
-        with pytest.raises(ValueError, match="takes powers of its covariate, which is 0 in some rows"):
-            function.params(points_at(function, [0.0, 1.0]))
+    with pytest.raises(ValueError, match="takes powers of its covariate, which is 0 in some rows"):
+        Power("v").params(points_at(Power("v"), [0.0, 1.0]))
     for value in (0.0, -1.0):
         with pytest.raises(ValueError, match=f"fixed takes variances, which are above 0, and v has {value:g}"):
             Fixed("v").params(points_at(Fixed("v"), [value, 1.0]))

@@ -15,8 +15,10 @@ from mmframe.errors import UnknownNameError
 from mmframe.registry.registry import default_registry
 from mmframe.resolution import resolve
 from mmframe.spec.document import from_dict
-from mmframe.spec.written import to_dict
+from mmframe.spec.formula import read_term
 from mmframe.spec.model import Choice, ModelSpec, OutputSpec, TermSpec
+from mmframe.spec.residual import read_residual, read_variance
+from mmframe.spec.written import to_dict
 from mmframe.spec.yaml_text import read_yaml, write_yaml
 
 DATA = Path(__file__).resolve().parents[1] / "reference" / "data"
@@ -48,7 +50,13 @@ SPECS = {
     "data": ModelSpec("y ~ x", data="some folder/data.csv"),
     "output": ModelSpec("y ~ x", output=OutputSpec(False, "results/")),
     "output without bundle": ModelSpec("y ~ x", output=OutputSpec(False)),
-    "residual": ModelSpec("y ~ x", residual="ar1(visit | subject)", variance="power(fitted)"),
+    "residual": ModelSpec(
+        "y ~ x", residual=read_residual("ar1(visit | subject, by=arm)"), variance=read_variance("ident(sex:arm) * power(fitted)")
+    ),
+    "residual of all rows": ModelSpec("y ~ x", residual=read_residual("sp_exp(x + y | 1, nugget=True)")),
+    "residual by a combinator": ModelSpec("y ~ x", residual=read_residual("kronecker(us(trait), toep(time, bands=2) | g:h)")),
+    "ties": ModelSpec("y ~ x", tie=(("a", "b"), ("c", "d", "e"))),
+    "terms by strata": ModelSpec("y ~ x", random=tuple(read_term("us(1 + x | g, by='arm')", "t"))),
     "relationship": ModelSpec("y ~ x", relationship={"g": "kinship.csv"}),
     "categories": ModelSpec("y ~ x", categorical={"a": ["no", "yes"], "b": None, "c": [1, 2, 3], "d": [1.5, 2.5]}),
     "words that YAML 1.1 reads otherwise": ModelSpec(

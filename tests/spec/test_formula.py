@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 import mmframe as mm
-from mmframe.spec.written import formula_of
-from mmframe.spec.formula import columns_of, parse_formula, read_term, split_top
+from mmframe.spec.formula import parse_formula, read_term, split_top
 from mmframe.spec.model import Choice, ModelSpec, TermSpec
+from mmframe.spec.sides import columns_of
+from mmframe.spec.written import formula_of
 
 UNSTRUCTURED = Choice("unstructured")
 
