@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Container
-from typing import Any
 
 import numpy as np
 
 from mmframe.covariance.derivative import flatten_phi, make_phi
-from mmframe.covariance.domain import Array, Box, PositiveDefinite
+from mmframe.covariance.domain import Array, Box, PositiveDefinite, vech_indices
 from mmframe.covariance.model import CovarianceModel
 from mmframe.covariance.report import SIGMA, Reported
-from mmframe.covariance.structure import CovarianceStructure, Param
+from mmframe.covariance.structure import CovarianceStructure
 from mmframe.design.design import Design
 from mmframe.design.residual import ResidualDesign
 from mmframe.errors import DataError, IdentifiabilityWarning
@@ -22,6 +21,7 @@ from mmframe.likelihood.engine import Engine
 _NOTHING = 1e-10
 _INVOLVED = 0.05
 _NO_SIZE = 1e-8
+_FACTORS = (1.0, 8.0, 64.0, 512.0)
 
 
 def check_effects(design: Design, structures: tuple[CovarianceStructure, ...]) -> None:
@@ -69,58 +69,112 @@ def check_repeats(residual: ResidualDesign, structures: tuple[CovarianceStructur
             )
 
 
-def check_parameters(engine: Engine, model: CovarianceModel, names: tuple[str, ...], held: Container[str]) -> None:
+def check_parameters(
+    engine: Engine, model: CovarianceModel, start: tuple[Array, ...], names: tuple[str, ...], held: Container[str]
+) -> None:
     """Warn of covariance parameters that the design cannot tell apart, whatever the response.
 
-    The expected information of the natural parameters, tr(V⁻¹V_jV⁻¹V_l), well inside the domain: a direction without
-    information is a set of parameters that make the same V. names: of all natural parameters, in order; held: those
-    that are fixed. Warns with IdentifiabilityWarning.
+    The expected information of the natural parameters, tr(V⁻¹V_jV⁻¹V_l), at the start: a direction without information is a
+    set of parameters that make the same V. start: the flat φ of each term, relative to σ² where that is apart. names: of
+    all natural parameters, in order; held: those that are fixed. Warns with IdentifiabilityWarning.
     """
-    T = _information(engine, model)
-    if T is None:
-        return
     told = [*names, SIGMA] if not model.residual else list(names)
     free = [i for i, name in enumerate(told) if name not in held]
-    told, T = [told[i] for i in free], T[np.ix_(free, free)]
+    message = ""
+    # shapes may say nothing where they are, and much elsewhere: a correlation of range 0 has no range
+    for flats in (start, *(_elsewhere(model, start, factor) for factor in _FACTORS)):
+        T = _information(engine, model, flats)
+        if T is None:
+            continue
+        unit = _units(model, flats)
+        T = T * np.outer(unit, unit)
+        found = _problem(T[np.ix_(free, free)], [told[i] for i in free])
+        if not found:
+            return
+        message = message or found
+    if message:
+        warnings.warn(f"covariance: {message}", IdentifiabilityWarning, stacklevel=2)
+
+
+def _problem(T: Array, names: list[str]) -> str:
+    """What is lost in an information matrix of parameters in units of their size, in words; "" for nothing."""
     size = np.sqrt(np.maximum(np.diag(T), 0.0))
-    lost = size <= _NO_SIZE * np.max(size, initial=0.0)
+    lost = size <= _NO_SIZE
     if np.any(lost):
-        _warn(
-            f"the data say nothing about {_listed(told, lost)}: no subject has the points that it needs"
+        return (
+            f"the data say nothing about {_listed(names, lost)}: no subject has the points that it needs"
             " · use a structure with fewer parameters"
         )
-        return
     values, vectors = np.linalg.eigh(T / np.outer(size, size))
-    if values.size and values[0] <= _NOTHING:
-        involved = np.abs(vectors[:, 0]) > _INVOLVED * np.max(np.abs(vectors[:, 0]))
-        _warn(
-            f"{_listed(told, involved)} cannot be told apart: a change of one is undone by the others, whatever the response"
-            " · drop one of the terms that hold them, or hold one by fix={name: value}"
-        )
+    if not values.size or values[0] > _NOTHING:
+        return ""
+    involved = np.abs(vectors[:, 0]) > _INVOLVED * np.max(np.abs(vectors[:, 0]))
+    return (
+        f"{_listed(names, involved)} cannot be told apart: a change of one is undone by the others, whatever the response"
+        " · drop one of the terms that hold them, or hold one by fix={name: value}"
+    )
 
 
-def _information(engine: Engine, model: CovarianceModel) -> Array | None:
+def _units(model: CovarianceModel, flats: tuple[Array, ...]) -> Array:
+    """The size of each entry of the flat φ of all terms, and of σ² where it is apart."""
+    sizes = []
+    for term, flat in zip(model.terms, flats, strict=True):
+        place = 0
+        for param in term.params:
+            part = flat[place : place + param.domain.count]
+            place += param.domain.count
+            domain = param.domain
+            if isinstance(domain, PositiveDefinite):
+                sd = np.sqrt(np.diag(domain.unflatten(part).matrix))
+                sizes.append(np.outer(sd, sd)[vech_indices(domain.dim)])
+            elif isinstance(domain, Box) and np.isfinite(domain.high - domain.low):
+                sizes.append(np.full(part.size, domain.high - domain.low))
+            else:
+                sizes.append(
+                    np.maximum(np.abs(part), abs(param.start or 0.0))
+                    if param.scale_power or param.start
+                    else np.ones(part.size)
+                )
+    if not model.residual:
+        sizes.append(np.ones(1))  # σ², to which all is relative
+    return np.concatenate(sizes)
+
+
+def _elsewhere(model: CovarianceModel, start: tuple[Array, ...], factor: float) -> tuple[Array, ...]:
+    """The start with other shapes: on a half-line those that parameters name, times a factor; in an interval near its middle."""
+    flats = []
+    for term, flat in zip(model.terms, start, strict=True):
+        moved, place = flat.copy(), 0
+        for param in term.params:
+            part = slice(place, place + param.domain.count)
+            place += param.domain.count
+            domain = param.domain
+            if param.scale_power or not isinstance(domain, Box):
+                continue
+            if np.isfinite(domain.low) and np.isfinite(domain.high):
+                moved[part] = domain.low + (domain.high - domain.low) * 0.6
+            elif param.start is not None:
+                moved[part] = param.start * factor
+        flats.append(moved)
+    return tuple(flats)
+
+
+def _information(engine: Engine, model: CovarianceModel, flats: tuple[Array, ...]) -> Array | None:
     """tr(V⁻¹V_jV⁻¹V_l) over the natural parameters of all terms, and σ² where it is apart."""
-    rng = np.random.default_rng(3)
-    flats = tuple(flatten_phi(t.params, {p.name: _inside(p, rng) for p in t.params}) for t in model.terms)
     total = sum(f.size for f in flats)
-    G: list[Array] = []
-    R: list[Array] = []
     G_moves: list[Array] = []
     R_moves: list[Array] = []
     place = 0
-    for k, (term, flat) in enumerate(zip(model.terms, flats, strict=True)):
-        for index, jacobian in zip(term.at, term.natural_jacobians(flat), strict=True):
-            moves = np.zeros((total, *jacobian.shape[1:]))
-            moves[place : place + flat.size] = jacobian
-            random = k < model.n_random
-            (G if random else R).append(term.covariance_at(flat, index))
-            (G_moves if random else R_moves).append(moves)
-        place += flat.size
     try:
-        found = engine.curvature(
-            tuple(G), tuple(G_moves), reml=False, sigma2=1.0, R=tuple(R), R_tangents=tuple(R_moves)
-        )
+        with np.errstate(all="ignore"):
+            G, R = model.matrices_at(flats)
+            for k, (term, flat) in enumerate(zip(model.terms, flats, strict=True)):
+                for jacobian in term.natural_jacobians(flat):
+                    moves = np.zeros((total, *jacobian.shape[1:]))
+                    moves[place : place + flat.size] = jacobian
+                    (G_moves if k < model.n_random else R_moves).append(moves)
+                place += flat.size
+            found = engine.curvature(G, tuple(G_moves), reml=False, sigma2=1.0, R=R, R_tangents=tuple(R_moves))
     except np.linalg.LinAlgError:
         return None
     if found is None or not np.all(np.isfinite(found[0].T)):
@@ -128,20 +182,9 @@ def _information(engine: Engine, model: CovarianceModel) -> Array | None:
     return found[0].T[:-1, :-1] if model.residual else found[0].T
 
 
-def _inside(param: Param, rng: np.random.Generator) -> Any:
-    """A value well inside: near the start that the parameter names, else a sample."""
-    if param.start is None or not isinstance(param.domain, Box):
-        return param.domain.sample(rng)
-    return param.domain.clip(param.domain.unflatten(param.start * rng.uniform(0.7, 1.4, param.domain.count)))
-
-
 def _listed(names: list[str], chosen: Array) -> str:
     some = list(dict.fromkeys(names[i] for i in np.flatnonzero(chosen)))
     return ", ".join(some[:6]) + (", ..." if len(some) > 6 else "")
-
-
-def _warn(message: str) -> None:
-    warnings.warn(f"covariance: {message}", IdentifiabilityWarning, stacklevel=2)
 
 
 def natural_names(model: CovarianceModel, reported: tuple[Reported, ...]) -> tuple[str, ...]:

@@ -63,6 +63,12 @@ class Model:
     def reported(self) -> tuple[report.Reported, ...]:
         return report.reported(self.covariance.terms)
 
+    @cached_property
+    def starting_point(self) -> tuple[tuple[Array, ...], float]:
+        """Where the stages start, before `start` and `fix`: natural parameters in data units (flat φ of each term, σ²)."""
+        with one_blas_thread():
+            return starting_point(self.engine, self.covariance, self.design, reml=self.spec.reml)
+
     def fit(self, *, progress: bool = False, on_step: Callable[[TraceRow], None] | None = None) -> FitResult:
         """Run the stages; returns a new FitResult and leaves the model as it was."""
         self.registry.notify("mmframe_fit_started", spec=self.spec, design=self.design)
@@ -104,7 +110,7 @@ class Model:
             self.registry.notify("mmframe_stage_finished", name=name, outcome=outcome, value=value)
 
         clock = Clock(dict(self.phases))
-        start = starting_point(self.engine, self.covariance, self.design, reml=self.spec.reml)
+        start = self.starting_point
         for values in (self.spec.start, self.spec.fix):
             start = put(self.covariance.terms, self.reported, start, values)
         return Pipeline(self.stages, on_step=on_step, on_stage=stage_finished).run(
@@ -231,6 +237,8 @@ def build(spec: ModelSpec, data: Any, registry: Registry | None = None, fitted: 
     if spec.tie:
         pass  # what is tied may tell apart what alone could not be
     elif design.residual is not None or any(c.index_kind is not UNORDERED for c in random):
-        check_parameters(engine, covariance, natural_names(covariance, model.reported), spec.fix)
+        flats, sigma2 = model.starting_point
+        start = flats if covariance.residual else covariance.rescale(flats, 1.0 / np.sqrt(sigma2))
+        check_parameters(engine, covariance, start, natural_names(covariance, model.reported), spec.fix)
     clock.lap("design")
     return model

@@ -15,6 +15,7 @@ from mmframe.covariance.tree import Tree
 from mmframe.design.bases import BLOCK
 from mmframe.design.design import Design
 from mmframe.errors import EngineRefusedError, Issue, SpecError, UnknownNameError, unknown
+from mmframe.likelihood.banded import BandedEngine
 from mmframe.likelihood.blocked import BlockedEngine
 from mmframe.likelihood.dense import DenseEngine
 from mmframe.likelihood.engine import Engine
@@ -24,7 +25,7 @@ from mmframe.optimize.stage import OptimizerStage
 from mmframe.registry.registry import PARAMETERIZATION, STAGE, STRUCTURE, Registry
 from mmframe.spec.model import COMBINATORS, Choice, ModelSpec, TermSpec
 
-ENGINES: tuple[type[Engine], ...] = (PooledEngine, BlockedEngine, PatternEngine, DenseEngine)
+ENGINES: tuple[type[Engine], ...] = (PooledEngine, BlockedEngine, BandedEngine, PatternEngine, DenseEngine)
 HETEROGENEOUS = "heterogeneous"
 INDEPENDENT = "variance_component"
 DEFAULT_PARAMETERIZATION = "cholesky"
@@ -175,11 +176,17 @@ def _residual_parameterization(spec: ModelSpec) -> Any:
 
 
 def choose_engine(design: Design, engines: Sequence[type[Engine]]) -> type[Engine]:
-    """The first engine that takes the design. Raises EngineRefusedError with every engine's reason."""
-    reasons = []
+    """The first engine that takes the design and suits it, else the first that takes it.
+
+    Raises EngineRefusedError with every engine's reason.
+    """
+    reasons, able = [], []
     for engine in engines:
         reason = engine.refuses(design)
         if reason is None:
-            return engine
-        reasons.append(f"{engine.name}: {reason}")
+            able.append(engine)
+        else:
+            reasons.append(f"{engine.name}: {reason}")
+    if able:
+        return next((engine for engine in able if engine.suits(design)), able[0])
     raise EngineRefusedError("engine: no engine takes this model · " + " · ".join(reasons))

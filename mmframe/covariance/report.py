@@ -108,10 +108,11 @@ def _of_param(k: int, i: int, param: Param, term: BoundTerm) -> list[Reported]:
         else:
             named = [(f"{group}.sd{entry}{suffix}", "") for entry in _entries(param, labels)]
         return [Reported(n, "sd", group, label, label, k, i, j, 0.0, np.inf) for j, (n, label) in enumerate(named)]
-    correlation = domain.low >= -1.0 and domain.high == 1.0
-    kind = ("corr" if correlation else "param") if param.shown else "hidden"
+    read = param.reading
+    name, low, high = (param.name, domain.low, domain.high) if read is None else (read.name, read.low, read.high)
+    kind = ("corr" if low >= -1.0 and high == 1.0 else "param") if param.shown else "hidden"
     return [
-        Reported(f"{group}.{param.name}{entry}{suffix}", kind, group, "", "", k, i, j, domain.low, domain.high)
+        Reported(f"{group}.{name}{entry}{suffix}", kind, group, "", "", k, i, j, low, high)
         for j, entry in enumerate(_entries(param, param.labels))
     ]
 
@@ -162,6 +163,8 @@ def _params_as_read(term: BoundTerm, flat: Array) -> list[Array]:
             out.append(sds_and_correlations(param.domain.unflatten(part).matrix))
         elif param.scale_power == 2 and _as_sd(term, param):
             out.append(np.sqrt(np.maximum(part, 0.0)))
+        elif param.reading is not None:
+            out.append(np.asarray(param.reading.to(part)))
         else:
             out.append(part)
     return out
@@ -204,6 +207,8 @@ def set_value(
                 new[k][part] = vech(from_sds_and_correlations(entries, param.domain.dim))
             elif param.scale_power == 2 and _as_sd(term, param):
                 new[k][part] = entries**2
+            elif param.reading is not None:
+                new[k][part] = param.reading.back(entries)
             else:
                 new[k][part] = entries
     return tuple(new)

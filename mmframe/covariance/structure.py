@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,13 +27,24 @@ COORDINATES = IndexKind.COORDINATES
 
 
 @frozen
+class Reading:
+    """How users read a parameter whose own scale is for the optimizer: under another name, through a function and back."""
+
+    name: str
+    to: Callable[[Any], Any]
+    back: Callable[[Any], Any]
+    low: float
+    high: float
+
+
+@frozen
 class Param:
     """One natural parameter.
 
     scale_power: how it follows the scale of Σ: 0 a correlation or a shape, 1 a standard deviation, 2 a variance,
     so that Σ(c^power φ) = c² Σ(φ).   labels: the names of the entries of a vector, for reports (else 1, 2, ...).
     start: where a shape starts, where the middle of its domain is a bad place (a range has units).   shown: False where
-    users read something else, which `report` gives.
+    users read something else, which `report` gives.   reading: what users read, and set, in its place.
     """
 
     name: str
@@ -42,6 +53,7 @@ class Param:
     labels: tuple[str, ...] = ()
     start: float | None = None
     shown: bool = True
+    reading: Reading | None = None
 
     @scale_power.validator
     def _known_power(self, _: object, value: int) -> None:

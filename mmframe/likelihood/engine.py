@@ -33,6 +33,11 @@ class Engine(ABC):
         """None when this engine can evaluate the design; else the reason, in words that the user sees."""
 
     @classmethod
+    def suits(cls, design: Design) -> bool:
+        """Whether to take this engine where others can evaluate the design as well."""
+        return True
+
+    @classmethod
     @abstractmethod
     def reduce(cls, design: Design) -> Engine:
         """Reduce the design to what the criterion needs."""

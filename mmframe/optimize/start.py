@@ -7,6 +7,8 @@ optimum. A second round saves fewer Newton steps than it costs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import numpy as np
 from scipy.optimize import minimize
@@ -98,24 +100,29 @@ def _best_shapes(engine: Engine, model: CovarianceModel, flats: tuple[Array, ...
         for param, part in parts(model.terms[k].params, flats[k]):
             if param.scale_power or param.domain.count != 1 or not isinstance(param.domain, Box):
                 continue
-            for value in _candidates(param.domain, float(flats[k][part][0])):
-                trial = flats[k].copy()
-                trial[part] = value
-                moved = (*flats[:k], trial, *flats[k + 1 :])
-                found = _profiled(engine, model, moved, reml)
-                if found < best:
-                    best, chosen = found, moved
-                    flats = chosen
+            for candidates in _candidates(param.domain):
+                here = float(flats[k][part][0])
+                for value in candidates(here):
+                    trial = flats[k].copy()
+                    trial[part] = value
+                    moved = (*flats[:k], trial, *flats[k + 1 :])
+                    found = _profiled(engine, model, moved, reml)
+                    if found < best:
+                        best, flats = found, moved
     return flats
 
 
-def _candidates(domain: Box, start: float) -> list[float]:
+def _candidates(domain: Box) -> list[Callable[[float], list[float]]]:
+    """Rounds of values to try, from the best so far: over all of an interval, over orders of magnitude of a half-line."""
     low, high = domain.low, domain.high
     if np.isfinite(low) and np.isfinite(high):
-        return [low + (high - low) * share for share in (0.1, 0.35, 0.65, 0.9)]
+        return [lambda _: [low + (high - low) * share for share in (0.1, 0.35, 0.65, 0.9)]]
     if np.isfinite(low):
-        return [low + (start - low) * 4.0**k for k in (-4, -3, -2, -1, 1, 2)]
-    return [start - 1.0, start - 0.3, start + 0.3, start + 1.0]
+        return [
+            lambda here: [low + (here - low) * 16.0**k for k in (-3, -2, -1, 1, 2, 3, 4)],
+            lambda here: [low + (here - low) * factor for factor in (0.25, 0.5, 2.0, 4.0)],
+        ]
+    return [lambda here: [here - 1.0, here - 0.3, here + 0.3, here + 1.0]]
 
 
 def _profiled(engine: Engine, model: CovarianceModel, flats: tuple[Array, ...], reml: bool) -> float:

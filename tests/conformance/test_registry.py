@@ -27,7 +27,7 @@ def entries(kind: str) -> list[Entry]:
 NEEDS_OPTIONS: dict[str, dict[str, Any]] = {
     "heterogeneous": {"structure": AR1()},
     "known": {"matrix": [[1.0, 0.3, 0.1], [0.3, 2.0, 0.4], [0.1, 0.4, 1.5]]},
-    **dict.fromkeys(["ident", "power", "exp", "const_power", "fixed"], {"covariate": "v"}),
+    **{name: {"covariate": "v"} for name in ("ident", "power", "exp", "const_power", "fixed")},
 }
 
 

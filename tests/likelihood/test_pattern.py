@@ -1,4 +1,4 @@
-"""The pattern engine against the dense oracle, and the oracle's derivatives against differences."""
+"""The pattern and the banded engine against the dense oracle, and the oracle's derivatives against differences."""
 
 from __future__ import annotations
 
@@ -38,10 +38,18 @@ def gradient_at(problem: Problem, theta: Array) -> Array:
     return problem.gradient(theta)[1]
 
 
+# Models whose residual is a Markov chain, or independent, within the levels of at most one factor.
+CHAINS = [
+    "ar1", "car1 irregular", "ident", "ident x power", "intercept, ar1", "slope, exp", "above: school", "G: ar1", "G: block",
+    "G: by",
+]  # fmt: skip
+EACH = [*(("pattern", name) for name in MODELS), *(("banded", name) for name in CHAINS)]
+
+
 @pytest.mark.parametrize("reml", [True, False])
-@pytest.mark.parametrize("name", MODELS)
-def test_value_gradient_and_hessian_of_the_oracle(name: str, reml: bool) -> None:
-    fast, slow = (build(name, engine, reml=reml) for engine in ("pattern", "dense"))
+@pytest.mark.parametrize(("engine", "name"), EACH)
+def test_value_gradient_and_hessian_of_the_oracle(engine: str, name: str, reml: bool) -> None:
+    fast, slow = (build(name, e, reml=reml) for e in (engine, "dense"))
     theta = somewhere(fast)
     a, b = (Problem(m.engine, m.covariance, reml) for m in (fast, slow))
     (value, gradient), (expected, slope) = a.gradient(theta), b.gradient(theta)
@@ -56,12 +64,12 @@ def test_value_gradient_and_hessian_of_the_oracle(name: str, reml: bool) -> None
     np.testing.assert_allclose(curved, by_gradient, atol=1e-6 * np.max(np.abs(curved)))
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_information_sums_of_the_oracle(name: str) -> None:
+@pytest.mark.parametrize(("engine", "name"), EACH)
+def test_information_sums_of_the_oracle(engine: str, name: str) -> None:
     """P, Q and T through what does not depend on the basis."""
     found = []
-    for engine in ("pattern", "dense"):
-        model = build(name, engine)
+    for one in (engine, "dense"):
+        model = build(name, one)
         theta = somewhere(model)
         G, R, sigma2 = model.covariance.matrices(theta)
         dG, dR, _ = model.covariance.tangents(theta)
@@ -76,9 +84,9 @@ def test_information_sums_of_the_oracle(name: str) -> None:
     np.testing.assert_allclose(at_a.beta_cov, at_b.beta_cov, rtol=1e-8)
 
 
-@pytest.mark.parametrize("name", [n for n in MODELS if MODELS[n][0]])
-def test_random_effects_of_the_oracle(name: str) -> None:
-    fast, slow = (build(name, engine) for engine in ("pattern", "dense"))
+@pytest.mark.parametrize(("engine", "name"), [pair for pair in EACH if MODELS[pair[1]][0]])
+def test_random_effects_of_the_oracle(engine: str, name: str) -> None:
+    fast, slow = (build(name, e) for e in (engine, "dense"))
     theta = somewhere(fast)
     effects = []
     for model in (fast, slow):

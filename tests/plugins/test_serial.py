@@ -60,14 +60,23 @@ def test_ar1_with_a_negative_correlation() -> None:
 def test_continuous_ar1() -> None:
     """nlme: corCAR1(0.7, form = ~ t | g) at t = 1, 2, 4, 7."""
     first = [1.0, 0.7, 0.343, 0.117649]
-    np.testing.assert_allclose(sigma(ContinuousAR1(), PLACES, variance=1.0, rho=0.7)[0], first)
-    check_slopes(ContinuousAR1(), [0.0, 0.3, 1.7, 9.0], variance=2.0, rho=0.4)
+    found = sigma(ContinuousAR1(), PLACES, variance=1.0, range=-1.0 / np.log(0.7))
+    np.testing.assert_allclose(found[0], first)
+    check_slopes(ContinuousAR1(), [0.0, 0.3, 1.7, 9.0], variance=2.0, range=1.1)
+
+
+def test_continuous_ar1_is_read_as_a_correlation() -> None:
+    reading = ContinuousAR1().params(points_at(ContinuousAR1(), [0.0, 1.0]))[1].reading
+    assert reading is not None and (reading.name, reading.low, reading.high) == ("rho", 0.0, 1.0)
+    rho = np.array([1e-200, 0.2, 0.999])
+    np.testing.assert_allclose(reading.to(reading.back(rho)), rho)
+    assert reading.to(np.array([0.0])) == 0.0 and np.isfinite(reading.back(np.array([0.0, 1.0]))).all()
 
 
 def test_continuous_ar1_at_no_correlation_has_finite_slopes() -> None:
     structure = ContinuousAR1()
     points = points_at(structure, [0.0, 0.5, 3.0])
-    given = structure.jacobian(natural({"variance": 1.0, "rho": 0.0}), points.index)
+    given = structure.jacobian(natural({"variance": 1.0, "range": 0.0}), points.index)
     assert all(np.all(np.isfinite(v)) for v in given.values())
     np.testing.assert_allclose(given["variance"][0], np.eye(3), atol=1e-100)
 
@@ -264,7 +273,7 @@ def test_toeplitz_does_not_count_without_end() -> None:
 
 
 def test_starts_are_shapes_in_units_of_the_gaps() -> None:
-    for structure, at_gap in ((AR1(), 0.3), (ContinuousAR1(), 0.5), (ARMA11(), 0.5)):
+    for structure, at_gap in ((AR1(), 0.3), (ARMA11(), 0.5)):
         start = structure.params(points_at(structure, [0, 7, 14, 28]))[1].start
         assert start is not None
         assert start**7 == pytest.approx(at_gap)
@@ -278,7 +287,7 @@ SIX = [1.0, 0.5, 2.0, 3.0, 1.5, 0.7]
     ("structure", "values"),
     [
         (AR1(), {"variance": 2.0, "rho": -0.6}),
-        (ContinuousAR1(), {"variance": 2.0, "rho": 0.6}),
+        (ContinuousAR1(), {"variance": 2.0, "range": 2.0}),
         (AnteDependence(), {"variance": 2.0, "rho": [0.5, -0.3, 0.8, 0.2, 0.9]}),
         (RandomWalk(), {"variance": 2.0}),
         (SpatialExponential(), {"variance": 2.0, "range": 3.0}),

@@ -1,0 +1,368 @@
+"""The banded engine: residuals that are Markov chains, or independent with unequal variances, in O(rows).
+
+With R⁻¹ = B'B, B bidiagonal (chain.py), rows are whitened, Z̃ = BZ and Ỹ = BY, and what follows is the algebra of levels
+with independent residuals. Along a tangent of R with D_j = ∂B: BR_jB' = −(E_j + E_j'), E_j = D_jB⁻¹, so all that
+derivatives need are D_j times columns and one bidiagonal solve (theory: docs/theory/banded.md).
+"""
+
+from __future__ import annotations
+
+import itertools
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+from scipy.linalg import block_diag
+
+from mmframe.covariance.domain import Array, psd_root, unvech
+from mmframe.design.design import Design
+from mmframe.likelihood import stack
+from mmframe.likelihood.basis import Basis
+from mmframe.likelihood.chain import Chain, Links, applied, solved_transposed, transposed
+from mmframe.likelihood.criterion import Solution
+from mmframe.likelihood.effects import Effects, TabledEffects
+from mmframe.likelihood.engine import Engine
+from mmframe.likelihood.evaluation import Curvature, Evaluation
+from mmframe.likelihood.patterns import Patterns
+from mmframe.likelihood.reduce import Adder
+from mmframe.likelihood.stack import vech_place
+
+# Rows of a subject beyond which one matrix a pattern costs more whatever is shared; patterns to blocks below which they
+# are shared; rows below which single matrices cost less; and how many subjects are looked at.
+_LONG, _SHARED, _SHORT, _LOOKED_AT = 48, 0.3, 6.0, 400
+
+
+@frozen(eq=False)
+class _State:
+    """One point. b, o (n,): B.   Z, w: Z̃ (n, q) and BRV⁻¹Y (n, r), plain: Z and RV⁻¹Y.   M (q, q, m), H = Z'V⁻¹Y (q, r, m),
+    W (t, m), N = Z'V⁻¹Z (t, m)."""
+
+    links: list[Links]
+    b: Array
+    o: Array
+    Z: Array
+    w: Array
+    plain: Array
+    M: Array
+    W: Array
+    N: Array
+    H: Array
+    cross: Array
+    found: Solution
+
+
+@frozen(eq=False)
+class BandedEngine(Engine):
+    """Rows in the order of the chain. Y (n, p+1) in the orthonormal basis, Z (n, q) over all terms, codes (n,): the level."""
+
+    name: ClassVar[str] = "banded"
+
+    basis: Basis
+    chain: Chain
+    Y: Array
+    Z: Array
+    codes: NDArray[np.intp]
+    m: int
+    widths: tuple[int, ...]
+
+    @classmethod
+    def refuses(cls, design: Design) -> str | None:
+        residual = design.residual
+        if residual is None:
+            return "it takes a structured residual, and this one is independent"
+        if not residual.banded:
+            return "it takes residuals that are Markov chains, and those of this structure depend on more than their neighbours"
+        if len(design.groupings) > 1:
+            return f"it takes one grouping factor, and this design has {len(design.groupings)}"
+        if any(g.relationship is not None for g in design.groupings):
+            return "it takes levels that are independent, and these are related"
+        for grouping in design.groupings:
+            level = np.empty(residual.m, dtype=np.intp)
+            level[residual.subject] = grouping.codes
+            if not np.array_equal(level[residual.subject], grouping.codes):
+                return f"it takes subjects that have one level of {grouping.name} each"
+        return None
+
+    @classmethod
+    def suits(cls, design: Design) -> bool:
+        """Where subjects are long, or so different that patterns would share little (looked at in some of them)."""
+        assert design.residual is not None
+        sizes = np.bincount(design.residual.subject)
+        if sizes.max() > _LONG:
+            return True
+        some = design.take(np.flatnonzero(design.residual.subject < _LOOKED_AT))
+        blocks = Patterns.of(some).blocks
+        shared = sum(b.patterns for b in blocks) < _SHARED * sum(len(b.rows) for b in blocks)
+        # levels of random effects cost this engine more than a pattern
+        return not shared and float(np.mean(sizes)) > (2.0 if design.terms else 1.0) * _SHORT
+
+    @classmethod
+    def reduce(cls, design: Design) -> BandedEngine:
+        assert design.residual is not None
+        order = design.residual.order
+        codes, m = np.zeros(design.n, dtype=np.intp), 0
+        if design.groupings:
+            codes, m = design.groupings[0].codes, design.groupings[0].size
+            order = order[np.argsort(codes[order], kind="stable")]
+        basis, columns = Basis.of(design)
+        Y = np.column_stack(columns)[order]
+        Y[:, -1] *= np.sqrt(basis.residual_square)
+        Z = np.column_stack([np.zeros((design.n, 0)), *(design.weighted(t.Z) for t in design.terms)])[order]
+        chain = Chain.of(design.residual, order)
+        return cls(basis, chain, Y, Z, codes[order], m, tuple(t.width for t in design.terms))
+
+    @property
+    def residual_index(self) -> tuple[tuple[Array, ...], ...]:
+        return self.chain.stacks
+
+    @property
+    def n(self) -> int:
+        return self.basis.n
+
+    @property
+    def q(self) -> int:
+        return int(self.Z.shape[1])
+
+    def describe(self) -> str:
+        pairs = sum(len(s) for stratum in self.chain.stacks for s in stratum)
+        levels = f"; {self.m:,} levels, a block of {self.q} x {self.q} each" if self.m else ""
+        return f"{self.n:,} rows whitened by their neighbours, {pairs:,} different pairs and first points{levels}"
+
+    @cached_property
+    def _blocks(self) -> tuple[slice, ...]:
+        ends = np.cumsum([0, *self.widths])
+        return tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(ends))
+
+    @cached_property
+    def _add(self) -> Adder:
+        return Adder(self.codes, max(self.m, 1))
+
+    def _products(self, left: Array, right: Array) -> Array:
+        """Σ over the rows of each level of left'right: (n, x), (n, y) -> (x, y, m)."""
+        out = np.empty((left.shape[1], right.shape[1], max(self.m, 1)))
+        for a in range(left.shape[1]):
+            for c in range(right.shape[1]):
+                out[a, c] = self._add(left[:, a] * right[:, c])
+        return out
+
+    def _by_row(self, columns: Array, matrices: Array) -> Array:
+        """Each row of columns (n, x) times its level's matrix (x, y, m): (n, y)."""
+        out = np.zeros((self.n, matrices.shape[1]))
+        for a in range(columns.shape[1]):
+            out += columns[:, a : a + 1] * matrices[a].T[self.codes]
+        return out
+
+    def _root(self, G: tuple[Array, ...]) -> Array:
+        return np.asarray(block_diag(*(psd_root(g) for g in G))) if G else np.zeros((0, 0))
+
+    def _state(
+        self, G: tuple[Array, ...], R: tuple[Array, ...], reml: bool, sigma2: float | None, beta: Array | None
+    ) -> _State | None:
+        links = [Links.of(r) for r in R]
+        if any(link is None for link in links):
+            return None
+        known = [link for link in links if link is not None]
+        b, o = self.chain.spread([k.b for k in known]), self.chain.spread([k.o for k in known])
+        white = applied(b, o, self.Y)
+        cross, logdet, q = white.T @ white, -2.0 * float(np.sum(np.log(b))), self.q
+        Z = applied(b, o, self.Z)
+        m, r = max(self.m, 1), self.Y.shape[1]
+        W, N = np.zeros((q * (q + 1) // 2, m)), np.zeros((q * (q + 1) // 2, m))
+        M, H, plain = np.zeros((q, q, m)), np.zeros((q, r, m)), self.Y
+        if q:
+            for a in range(q):
+                for c in range(a + 1):
+                    W[vech_place(a, c)] = self._add(Z[:, a] * Z[:, c])
+            A = self._products(Z, white)
+            root = self._root(G)
+            inner = stack.congruence(root) @ W
+            inner[stack.diagonal_places(q)] += 1.0
+            L = stack.cholesky(inner, q)
+            logdet += float(np.sum(stack.log_determinant(L)))
+            U = stack.solve_lower(L, (stack.left_product(root) @ W).reshape(q, q, m))
+            N = stack.minus_gram(W, U)
+            half = stack.solve_lower(L, np.repeat(root.T[:, :, None], m, axis=2))
+            M = stack.product(stack.transposed(half), half)
+            white_A = stack.solve_lower(L, (root.T @ A.reshape(q, -1)).reshape(A.shape))
+            H = stack.minus_product(A, U, white_A)
+            along = np.ascontiguousarray(white_A.transpose(1, 0, 2)).reshape(r, -1)
+            cross = cross - along @ along.T
+            plain = self.Y - self._by_row(self.Z, stack.product(M, A))
+        found = self.basis.solve(cross, logdet, reml=reml, sigma2=sigma2, beta=beta)
+        if found is None:
+            return None
+        return _State(known, b, o, Z, applied(b, o, plain), plain, M, W, N, H, cross, found)
+
+    def evaluate(
+        self,
+        G: tuple[Array, ...],
+        *,
+        reml: bool,
+        score: bool,
+        sigma2: float | None = None,
+        beta: Array | None = None,
+        R: tuple[Array, ...] = (),
+    ) -> Evaluation | None:
+        state = self._state(G, R, reml, sigma2, beta)
+        if state is None:
+            return None
+        return self._evaluation(state) if score else self.basis.evaluation(state.found, ())
+
+    def _adjoint(self, state: _State) -> tuple[Array, Array]:
+        """∂/∂b and ∂/∂o of each row, (n,): of −tr(RSR ∂(B'B)), RSR = R − ZMZ' − RV⁻¹Y D Y'V⁻¹R."""
+        weighted = state.w @ state.found.weight
+        on_b = -2.0 / state.b + 2.0 * np.einsum("nr,nr->n", weighted, state.plain)
+        on_o = np.zeros(self.n)
+        on_o[1:] = 2.0 * np.einsum("nr,nr->n", weighted[1:], state.plain[:-1])
+        if self.q:
+            spread = self._by_row(state.Z, state.M)
+            on_b += 2.0 * np.einsum("nq,nq->n", spread, self.Z)
+            on_o[1:] += 2.0 * np.einsum("nq,nq->n", spread[1:], self.Z[:-1])
+        return on_b, on_o
+
+    def _evaluation(self, state: _State) -> Evaluation:
+        on_b, on_o = (self.chain.gathered(v) for v in self._adjoint(state))
+        scores: tuple[Array, ...] = ()
+        if self.q:
+            r = self.Y.shape[1]
+            moved = np.einsum("rs,qsm->qrm", state.found.weight, state.H).reshape(self.q, -1)
+            S = unvech(state.N.sum(axis=1)) - state.H.reshape(self.q, -1) @ moved.T
+            scores = tuple(S[block, block] for block in self._blocks)
+            assert moved.shape[1] == r * max(self.m, 1)
+        residual = tuple(
+            link.score(x, y, stack_.shape[1] == 2)
+            for link, x, y, stack_ in zip(state.links, on_b, on_o, self._stacks, strict=True)
+        )
+        return self.basis.evaluation(state.found, scores, residual)
+
+    @property
+    def _stacks(self) -> list[Array]:
+        return [s for stratum in self.chain.stacks for s in stratum]
+
+    def curvature(
+        self,
+        G: tuple[Array, ...],
+        tangents: tuple[Array, ...],
+        *,
+        reml: bool,
+        sigma2: float | None = None,
+        beta: Array | None = None,
+        R: tuple[Array, ...] = (),
+        R_tangents: tuple[Array, ...] = (),
+    ) -> tuple[Curvature, Evaluation] | None:
+        state = self._state(G, R, reml, sigma2, beta)
+        if state is None:
+            return None
+        k, q, r = R_tangents[0].shape[0], self.q, self.Y.shape[1]
+        moved = np.zeros((k, q, q))
+        for block, dG in zip(self._blocks, tangents, strict=True):
+            moved[:, block, block] = dG
+        parts = [link.tangents(dR) for link, dR in zip(state.links, R_tangents, strict=True)]
+        db, do = (self.chain.spread([part[i] for part in parts]) for i in range(2))
+        d_link, e, h, x, g, u, a, N_j, F_sum = [], [], [], [], [], [], [], [], []
+        both = np.hstack([state.w, state.Z])
+        W = stack.full(state.W) if q else np.zeros((0, 0, 1))
+        for j in range(k):
+            forward = applied(db[j], do[j], np.hstack([state.plain, self.Z]))
+            backward = np.zeros_like(both)
+            if np.any(db[j]) or np.any(do[j]):
+                backward = solved_transposed(state.b, state.o, transposed(db[j], do[j], both))
+            x.append(forward[:, :r])
+            g.append(backward[:, :r])
+            e.append(forward[:, r:])
+            h.append(backward[:, r:])
+            inside = np.tensordot(moved[j], state.H, axes=1)  # G_jH, (q, r, m)
+            u.append(self._by_row(state.Z, inside) - x[j] - g[j])
+            a.append(self._by_row(state.Z, np.tensordot(moved[j], W, axes=1)) - e[j] - h[j])
+            N_j.append(self._products(state.Z, a[j]))
+            F_sum.append(-self._products(state.Z, e[j] + h[j]).sum(axis=2))
+            d_link.append(db[j] / state.b)
+        return self._assembled(state, moved, parts, R_tangents, (d_link, e, h, x, g, u, a, N_j, F_sum), W)
+
+    def _assembled(
+        self,
+        state: _State,
+        moved: Array,
+        parts: list[tuple[Array, Array]],
+        R_tangents: tuple[Array, ...],
+        pieces: tuple[list[Array], ...],
+        W: Array,
+    ) -> tuple[Curvature, Evaluation]:
+        """P, Q, T and the bend from what each tangent gives."""
+        d_link, e, h, x, g, u, a, N_j, F_sum = pieces
+        k, q, r = len(u), self.q, self.Y.shape[1]
+        P, Q = np.zeros((k + 1, r, r)), np.zeros((k + 1, k + 1, r, r))
+        T, trace, bend = np.zeros((k + 1, k + 1)), np.zeros(k + 1), np.zeros((k, k))
+        Zu = [self._products(state.Z, one) for one in u]
+        MZu = [stack.product(state.M, one) for one in Zu]
+        MN = [stack.product(state.M, one) for one in N_j]
+        W_sum = W.sum(axis=2)
+        together = self._links_together(state, parts)
+        weight = state.found.weight
+        on_b, on_o = (self.chain.gathered(v) for v in self._adjoint(state))
+        for link, dR, on_b_, on_o_ in zip(state.links, R_tangents, on_b, on_o, strict=True):
+            bend += link.curved(dR, on_b_, on_o_)
+        for j in range(k):
+            P[j] = state.w.T @ u[j]
+            traces = np.trace(moved[j] @ W_sum) - 2.0 * np.sum(d_link[j])
+            trace[j] = traces - (np.einsum("aam->", MN[j]) if q else 0.0)
+            for i in range(j + 1):
+                Q[j, i] = u[j].T @ u[i] - np.einsum("axm,aym->xy", Zu[j], MZu[i])
+                Q[i, j] = Q[j, i].T
+                own = 2.0 * float(d_link[j] @ d_link[i])
+                T[j, i] = own + 2.0 * together[j, i]
+                bend[j, i] += 2.0 * own + 2.0 * together[j, i]
+                mixed = x[i].T @ g[j] + x[j].T @ g[i] + g[j].T @ g[i]
+                bend[j, i] -= 2.0 * float(np.sum(weight * mixed))
+                if q:
+                    T[j, i] += np.sum(moved[i] * F_sum[j].T) + np.sum(moved[j] * F_sum[i].T)
+                    T[j, i] += float(np.einsum("ab,bcm,cd,dam->", moved[j], W, moved[i], W, optimize=True))
+                    T[j, i] -= 2.0 * float(np.sum(self._by_row(a[j], state.M) * a[i]))
+                    T[j, i] += float(np.einsum("abm,bam->", MN[j], MN[i]))
+                    Mh, Me = self._by_row(h[j], state.M), self._by_row(e[j], state.M)
+                    bend[j, i] -= 2.0 * float(np.sum(Mh * e[i]) + np.sum(Me * h[i]) + np.sum(Mh * h[i]))
+                T[i, j], bend[i, j] = T[j, i], bend[j, i]
+        P[k], trace[k] = state.cross, float(self.n)
+        Q[:k, k] = P[:k]
+        Q[k] = P
+        T[k], T[:, k] = trace, trace
+        curvature = Curvature(P, Q, T, trace, state.cross, self.basis.full, self.n, state.found, bend)
+        return curvature, self._evaluation(state)
+
+    def _links_together(self, state: _State, parts: list[tuple[Array, Array]]) -> Array:
+        """tr(E_j'E_l) = Σ over rows of D_j R D_l' on the band: (k, k)."""
+        k = parts[0][0].shape[0]
+        out = np.zeros((k, k))
+        for link, (db, do), member in zip(state.links, parts, self.chain.member, strict=True):
+            count = np.bincount(member, minlength=link.b.size)
+            cross = link.a * link.before
+            mixed = (db * count * cross) @ do.T
+            out += (db * count * link.own) @ db.T + mixed + mixed.T + (do * count * link.before) @ do.T
+        return out
+
+    @property
+    def residual_square(self) -> float:
+        return self.basis.residual_square
+
+    @property
+    def levels_per_term(self) -> tuple[int, ...]:
+        return (self.m,) * len(self.widths)
+
+    @cached_property
+    def unit_scales(self) -> tuple[Array, ...]:
+        scale = np.sqrt(np.mean(self.Z**2, axis=0))
+        return tuple(scale[block] for block in self._blocks)
+
+    def effects(self, design: Design, G: tuple[Array, ...], beta: Array, R: tuple[Array, ...] = ()) -> Effects:
+        if not self.q:
+            return TabledEffects((), (), ())
+        state = self._state(G, R, False, 1.0, None)
+        if state is None:
+            raise np.linalg.LinAlgError("the residual covariance is not positive definite")
+        p = self.basis.p
+        pulled = stack.product(state.M, self._products(state.Z, applied(state.b, state.o, self.Y)))  # MZ̃'Ỹ
+        b = np.einsum("qrm,r->mq", pulled, self.basis.gamma(beta))
+        shift = np.einsum("qrm,rp->mqp", pulled[:, :p], self.basis.full[:-1, :-1])
+        return TabledEffects((b,), (state.M.transpose(2, 0, 1),), (shift,))
