@@ -13,8 +13,8 @@ from attrs import frozen
 from mmframe.covariance.domain import Array
 from mmframe.covariance.structure import UNORDERED, IndexKind, Points
 from mmframe.covariance.tree import Tree
+from mmframe.design.distinct import rows_among
 from mmframe.design.encoding import FormulaEncoding
-from mmframe.design.index import rows_among
 from mmframe.design.points import Layout, LeafSpec
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.spec.formula import split_top

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from attrs import frozen
-from numpy.typing import NDArray
 
 from mmframe.covariance.domain import Array
 from mmframe.covariance.structure import Points
+from mmframe.design.distinct import distinct_rows
 from mmframe.errors import DataError
 
 
@@ -24,7 +24,7 @@ class PointSet:
     def of(cls, columns: tuple[str, ...], frame: pd.DataFrame, *, plain: bool = False) -> PointSet:
         """plain: labels are the values alone, without the column's name."""
         categories = tuple(_categories(frame[c]) for c in columns)
-        distinct = np.unique(_positions(columns, categories, frame), axis=0)
+        distinct, _ = distinct_rows(_positions(columns, categories, frame))
         parts = [
             _labels(frame[c], levels, distinct[:, d])
             for d, (c, levels) in enumerate(zip(columns, categories, strict=True))
@@ -55,15 +55,6 @@ def _labels(column: pd.Series, levels: tuple[object, ...] | None, values: Array)
     if pd.api.types.is_datetime64_any_dtype(column):
         return [str(pd.Timestamp(int(v * 86_400_000_000_000))) for v in values]
     return [f"{v:g}" for v in values]
-
-
-def rows_among(rows: Array, known: Array) -> NDArray[np.intp]:
-    """For each row (n, d) its number among the distinct rows `known` (m, d), −1 where it is none of them."""
-    distinct, number = np.unique(np.vstack([known, rows]), axis=0, return_inverse=True)
-    place = np.full(len(distinct), -1, dtype=np.intp)
-    number = number.reshape(-1)
-    place[number[: len(known)]] = np.arange(len(known))
-    return np.asarray(place[number[len(known) :]])
 
 
 def _positions(

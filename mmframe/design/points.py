@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from mmframe.covariance.domain import Array
 from mmframe.covariance.structure import UNORDERED, IndexKind, Points
-from mmframe.design.index import PointSet, rows_among
+from mmframe.design.distinct import distinct_rows, rows_among
+from mmframe.design.index import PointSet
 from mmframe.errors import DataError
 
 
@@ -100,9 +101,9 @@ class Layout:
         """The distinct points among rows, and the number of the point of each row."""
         if len(self.leaves) == 1:
             return self.leaves[0].points, rows_among(index, self.leaves[0].points.index)
-        distinct, number = np.unique(index, axis=0, return_inverse=True)
+        distinct, number = distinct_rows(index)
         labels: list[tuple[str, ...]] = []
         for leaf, columns in zip(self.leaves, self.columns, strict=True):
             labels.append(tuple(leaf.points.labels[k] for k in rows_among(distinct[:, columns], leaf.points.index)))
         joined = tuple(", ".join(row) for row in zip(*labels, strict=True))
-        return Points(joined, distinct), number.reshape(-1).astype(np.intp)
+        return Points(joined, distinct), number

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from mmframe.covariance.domain import Array
+from mmframe.design.distinct import leaders, number_rows
 from mmframe.design.residual import ResidualDesign
-from mmframe.likelihood.subjects import number_rows
 
 Ints = NDArray[np.intp]
 
@@ -49,10 +49,8 @@ class Chain:
                     continue
                 points = np.stack([index[places - shift] for shift in range(width - 1, -1, -1)], axis=1)
                 flat = points.reshape(places.size, -1)
-                code, patterns = number_rows((flat[:, j] for j in range(flat.shape[1])), places.size)
-                leader = np.empty(patterns, dtype=np.intp)
-                leader[code[::-1]] = np.arange(places.size)[::-1]
-                own.append(points[leader])
+                code, patterns = number_rows(flat.T, places.size)
+                own.append(points[leaders(code, patterns)])
                 rows.append(places)
                 member.append(code)
             stacks.append(tuple(own))

@@ -17,7 +17,8 @@ from scipy.sparse.csgraph import connected_components
 
 from mmframe.covariance.domain import Array
 from mmframe.design.design import Design
-from mmframe.likelihood.subjects import number_rows, rows_of_subjects
+from mmframe.design.distinct import number_rows
+from mmframe.likelihood.subjects import rows_of_subjects
 
 Ints = NDArray[np.intp]
 # Entries of V that are worked at a time: temporaries stay small, whatever the number of patterns.

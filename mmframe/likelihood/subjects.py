@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
-import pandas as pd
 from attrs import frozen
 from numpy.typing import NDArray
 
 from mmframe.covariance.domain import Array
+from mmframe.design.distinct import leaders, number_rows
 from mmframe.design.residual import ResidualDesign
 
 Ints = NDArray[np.intp]
@@ -42,21 +40,7 @@ def rows_of_subjects(residual: ResidualDesign) -> tuple[tuple[SubjectRows, ...],
             rows = order[starts[mine & (sizes == size)][:, None] + np.arange(size)]
             index = residual.index[rows]
             flat = index.reshape(len(rows), -1)
-            member, patterns = number_rows((flat[:, j] for j in range(flat.shape[1])), len(rows))
-            leader = np.empty(patterns, dtype=np.intp)
-            leader[member[::-1]] = np.arange(len(rows))[::-1]
-            stacks.append(SubjectRows(rows, member, index[leader]))
+            member, patterns = number_rows(flat.T, len(rows))
+            stacks.append(SubjectRows(rows, member, index[leaders(member, patterns)]))
         found.append(tuple(stacks))
     return tuple(found)
-
-
-def number_rows(columns: Iterable[Array], count: int) -> tuple[Ints, int]:
-    """Numbers that tell distinct rows apart, from their columns (count,), and how many there are."""
-    code, distinct = np.zeros(count, dtype=np.int64), 1
-    for column in columns:
-        if column[0] == column[-1] and np.all(column == column[0]):
-            continue
-        own, values = pd.factorize(column)
-        code, found = pd.factorize(code * len(values) + own)
-        distinct = len(found)
-    return code.astype(np.intp), distinct

@@ -16,8 +16,8 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from mmframe.covariance.domain import Array
+from mmframe.design.distinct import leaders, number_rows
 from mmframe.design.residual import ResidualDesign
-from mmframe.likelihood.subjects import number_rows
 
 Ints = NDArray[np.intp]
 Covariance = Callable[[int, Array], Array]  # Σ of a stratum at indices (..., m, d), in data units
@@ -97,9 +97,8 @@ class Observed:
         m = at.shape[1]
         joined = np.concatenate([places, new.index[which][:, None, :]], axis=1)
         flat = np.column_stack([joined.reshape(len(which), -1), new.stratum[which]])
-        member, patterns = number_rows((flat[:, j] for j in range(flat.shape[1])), len(which))
-        leader = np.empty(patterns, dtype=np.intp)
-        leader[member[::-1]] = np.arange(len(which))[::-1]
+        member, patterns = number_rows(flat.T, len(which))
+        leader = leaders(member, patterns)
         weights, rest = np.empty((patterns, m)), np.empty(patterns)
         for part in np.array_split(np.arange(patterns), max(1, patterns * (m + 1) ** 2 // _ENTRIES)):
             for k in np.unique(new.stratum[which[leader[part]]]):
