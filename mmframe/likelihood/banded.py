@@ -21,12 +21,9 @@ from mmframe.design.design import Design
 from mmframe.likelihood import stack
 from mmframe.likelihood.basis import Basis
 from mmframe.likelihood.chain import Chain, Links, applied, solved_transposed, transposed
-from mmframe.likelihood.criterion import Solution
-from mmframe.likelihood.effects import Effects, TabledEffects
-from mmframe.likelihood.engine import Engine
-from mmframe.likelihood.evaluation import Curvature, Evaluation
 from mmframe.likelihood.patterns import Patterns
 from mmframe.likelihood.reduce import Adder
+from mmframe.likelihood.residual_engine import Pulled, ResidualEngine, Scores, Second, basis_columns
 from mmframe.likelihood.stack import vech_place
 
 # Rows of a subject beyond which one matrix a pattern costs more whatever is shared; patterns to blocks below which they
@@ -36,8 +33,8 @@ _LONG, _SHARED, _SHORT, _LOOKED_AT = 48, 0.3, 6.0, 400
 
 @frozen(eq=False)
 class _State:
-    """One point. b, o (n,): B.   Z, w: Z̃ (n, q) and BRV⁻¹Y (n, r), plain: Z and RV⁻¹Y.   M (q, q, m), H = Z'V⁻¹Y (q, r, m),
-    W (t, m), N = Z'V⁻¹Z (t, m)."""
+    """One point. b, o (n,): B.   Z, w: Z̃ (n, q) and BRV⁻¹E (n, c); plain: RV⁻¹E.   M (q, q, m), W (t, m) = Z̃'Z̃, N = Z'V⁻¹Z (t, m),
+    H = Z'V⁻¹E and moved = GH (q, c, m)."""
 
     links: list[Links]
     b: Array
@@ -49,13 +46,14 @@ class _State:
     W: Array
     N: Array
     H: Array
+    moved: Array
     cross: Array
-    found: Solution
+    logdet: float
 
 
 @frozen(eq=False)
-class BandedEngine(Engine):
-    """Rows in the order of the chain. Y (n, p+1) in the orthonormal basis, Z (n, q) over all terms, codes (n,): the level."""
+class BandedEngine(ResidualEngine):
+    """Rows in the order of the chain. Y (n, c): the columns; Z (n, q) over all terms; codes (n,): the level."""
 
     name: ClassVar[str] = "banded"
 
@@ -100,26 +98,27 @@ class BandedEngine(Engine):
 
     @classmethod
     def reduce(cls, design: Design) -> BandedEngine:
+        return cls.with_columns(design)
+
+    @classmethod
+    def with_columns(cls, design: Design, further: Array | None = None) -> BandedEngine:
+        """further (n, c): weighted columns that stand beside those of the basis."""
         assert design.residual is not None
         order = design.residual.order
         codes, m = np.zeros(design.n, dtype=np.intp), 0
         if design.groupings:
             codes, m = design.groupings[0].codes, design.groupings[0].size
             order = order[np.argsort(codes[order], kind="stable")]
-        basis, columns = Basis.of(design)
-        Y = np.column_stack(columns)[order]
-        Y[:, -1] *= np.sqrt(basis.residual_square)
+        basis, E = basis_columns(design)
+        if further is not None:
+            E = np.hstack([E, further])
         Z = np.column_stack([np.zeros((design.n, 0)), *(design.weighted(t.Z) for t in design.terms)])[order]
         chain = Chain.of(design.residual, order)
-        return cls(basis, chain, Y, Z, codes[order], m, tuple(t.width for t in design.terms))
+        return cls(basis, chain, E[order], Z, codes[order], m, tuple(t.width for t in design.terms))
 
     @property
     def residual_index(self) -> tuple[tuple[Array, ...], ...]:
         return self.chain.stacks
-
-    @property
-    def n(self) -> int:
-        return self.basis.n
 
     @property
     def q(self) -> int:
@@ -157,9 +156,7 @@ class BandedEngine(Engine):
     def _root(self, G: tuple[Array, ...]) -> Array:
         return np.asarray(block_diag(*(psd_root(g) for g in G))) if G else np.zeros((0, 0))
 
-    def _state(
-        self, G: tuple[Array, ...], R: tuple[Array, ...], reml: bool, sigma2: float | None, beta: Array | None
-    ) -> _State | None:
+    def at(self, G: tuple[Array, ...], R: tuple[Array, ...]) -> _State | None:
         links = [Links.of(r) for r in R]
         if any(link is None for link in links):
             return None
@@ -170,7 +167,7 @@ class BandedEngine(Engine):
         Z = applied(b, o, self.Z)
         m, r = max(self.m, 1), self.Y.shape[1]
         W, N = np.zeros((q * (q + 1) // 2, m)), np.zeros((q * (q + 1) // 2, m))
-        M, H, plain = np.zeros((q, q, m)), np.zeros((q, r, m)), self.Y
+        M, H, moved, plain = np.zeros((q, q, m)), np.zeros((q, r, m)), np.zeros((q, r, m)), self.Y
         if q:
             for a in range(q):
                 for c in range(a + 1):
@@ -189,30 +186,13 @@ class BandedEngine(Engine):
             H = stack.minus_product(A, U, white_A)
             along = np.ascontiguousarray(white_A.transpose(1, 0, 2)).reshape(r, -1)
             cross = cross - along @ along.T
-            plain = self.Y - self._by_row(self.Z, stack.product(M, A))
-        found = self.basis.solve(cross, logdet, reml=reml, sigma2=sigma2, beta=beta)
-        if found is None:
-            return None
-        return _State(known, b, o, Z, applied(b, o, plain), plain, M, W, N, H, cross, found)
+            moved = stack.product(M, A)
+            plain = self.Y - self._by_row(self.Z, moved)
+        return _State(known, b, o, Z, applied(b, o, plain), plain, M, W, N, H, moved, cross, logdet)
 
-    def evaluate(
-        self,
-        G: tuple[Array, ...],
-        *,
-        reml: bool,
-        score: bool,
-        sigma2: float | None = None,
-        beta: Array | None = None,
-        R: tuple[Array, ...] = (),
-    ) -> Evaluation | None:
-        state = self._state(G, R, reml, sigma2, beta)
-        if state is None:
-            return None
-        return self._evaluation(state) if score else self.basis.evaluation(state.found, ())
-
-    def _adjoint(self, state: _State) -> tuple[Array, Array]:
-        """∂/∂b and ∂/∂o of each row, (n,): of −tr(RSR ∂(B'B)), RSR = R − ZMZ' − RV⁻¹Y D Y'V⁻¹R."""
-        weighted = state.w @ state.found.weight
+    def _adjoint(self, state: _State, weight: Array) -> tuple[Array, Array]:
+        """∂/∂b and ∂/∂o of each row, (n,): of −tr(RSR ∂(B'B)), RSR = R − ZMZ' − RV⁻¹E D E'V⁻¹R."""
+        weighted = state.w @ weight
         on_b = -2.0 / state.b + 2.0 * np.einsum("nr,nr->n", weighted, state.plain)
         on_o = np.zeros(self.n)
         on_o[1:] = 2.0 * np.einsum("nr,nr->n", weighted[1:], state.plain[:-1])
@@ -222,39 +202,26 @@ class BandedEngine(Engine):
             on_o[1:] += 2.0 * np.einsum("nq,nq->n", spread[1:], self.Z[:-1])
         return on_b, on_o
 
-    def _evaluation(self, state: _State) -> Evaluation:
-        on_b, on_o = (self.chain.gathered(v) for v in self._adjoint(state))
-        scores: tuple[Array, ...] = ()
+    def scores(self, state: _State, weight: Array) -> Scores:
+        on_b, on_o = (self.chain.gathered(v) for v in self._adjoint(state, weight))
+        G_scores: tuple[Array, ...] = ()
         if self.q:
-            r = self.Y.shape[1]
-            moved = np.einsum("rs,qsm->qrm", state.found.weight, state.H).reshape(self.q, -1)
-            S = unvech(state.N.sum(axis=1)) - state.H.reshape(self.q, -1) @ moved.T
-            scores = tuple(S[block, block] for block in self._blocks)
-            assert moved.shape[1] == r * max(self.m, 1)
+            H = state.H.reshape(self.q, -1)
+            S = unvech(state.N.sum(axis=1)) - H @ np.einsum("rs,qsm->qrm", weight, state.H).reshape(self.q, -1).T
+            G_scores = tuple(S[block, block] for block in self._blocks)
         residual = tuple(
             link.score(x, y, stack_.shape[1] == 2)
             for link, x, y, stack_ in zip(state.links, on_b, on_o, self._stacks, strict=True)
         )
-        return self.basis.evaluation(state.found, scores, residual)
+        return G_scores, residual
 
     @property
     def _stacks(self) -> list[Array]:
         return [s for stratum in self.chain.stacks for s in stratum]
 
-    def curvature(
-        self,
-        G: tuple[Array, ...],
-        tangents: tuple[Array, ...],
-        *,
-        reml: bool,
-        sigma2: float | None = None,
-        beta: Array | None = None,
-        R: tuple[Array, ...] = (),
-        R_tangents: tuple[Array, ...] = (),
-    ) -> tuple[Curvature, Evaluation] | None:
-        state = self._state(G, R, reml, sigma2, beta)
-        if state is None:
-            return None
+    def second(
+        self, state: _State, tangents: tuple[Array, ...], R_tangents: tuple[Array, ...], weight: Array
+    ) -> Second:
         k, q, r = R_tangents[0].shape[0], self.q, self.Y.shape[1]
         moved = np.zeros((k, q, q))
         for block, dG in zip(self._blocks, tangents, strict=True):
@@ -279,29 +246,29 @@ class BandedEngine(Engine):
             N_j.append(self._products(state.Z, a[j]))
             F_sum.append(-self._products(state.Z, e[j] + h[j]).sum(axis=2))
             d_link.append(db[j] / state.b)
-        return self._assembled(state, moved, parts, R_tangents, (d_link, e, h, x, g, u, a, N_j, F_sum), W)
+        return self._assembled(state, weight, moved, parts, R_tangents, (d_link, e, h, x, g, u, a, N_j, F_sum), W)
 
     def _assembled(
         self,
         state: _State,
+        weight: Array,
         moved: Array,
         parts: list[tuple[Array, Array]],
         R_tangents: tuple[Array, ...],
         pieces: tuple[list[Array], ...],
         W: Array,
-    ) -> tuple[Curvature, Evaluation]:
+    ) -> Second:
         """P, Q, T and the bend from what each tangent gives."""
         d_link, e, h, x, g, u, a, N_j, F_sum = pieces
         k, q, r = len(u), self.q, self.Y.shape[1]
-        P, Q = np.zeros((k + 1, r, r)), np.zeros((k + 1, k + 1, r, r))
-        T, trace, bend = np.zeros((k + 1, k + 1)), np.zeros(k + 1), np.zeros((k, k))
+        P, Q = np.zeros((k, r, r)), np.zeros((k, k, r, r))
+        T, trace, bend = np.zeros((k, k)), np.zeros(k), np.zeros((k, k))
         Zu = [self._products(state.Z, one) for one in u]
         MZu = [stack.product(state.M, one) for one in Zu]
         MN = [stack.product(state.M, one) for one in N_j]
         W_sum = W.sum(axis=2)
         together = self._links_together(state, parts)
-        weight = state.found.weight
-        on_b, on_o = (self.chain.gathered(v) for v in self._adjoint(state))
+        on_b, on_o = (self.chain.gathered(v) for v in self._adjoint(state, weight))
         for link, dR, on_b_, on_o_ in zip(state.links, R_tangents, on_b, on_o, strict=True):
             bend += link.curved(dR, on_b_, on_o_)
         for j in range(k):
@@ -324,12 +291,7 @@ class BandedEngine(Engine):
                     Mh, Me = self._by_row(h[j], state.M), self._by_row(e[j], state.M)
                     bend[j, i] -= 2.0 * float(np.sum(Mh * e[i]) + np.sum(Me * h[i]) + np.sum(Mh * h[i]))
                 T[i, j], bend[i, j] = T[j, i], bend[j, i]
-        P[k], trace[k] = state.cross, float(self.n)
-        Q[:k, k] = P[:k]
-        Q[k] = P
-        T[k], T[:, k] = trace, trace
-        curvature = Curvature(P, Q, T, trace, state.cross, self.basis.full, self.n, state.found, bend)
-        return curvature, self._evaluation(state)
+        return Second(P, Q, T, trace, bend)
 
     def _links_together(self, state: _State, parts: list[tuple[Array, Array]]) -> Array:
         """tr(E_j'E_l) = Σ over rows of D_j R D_l' on the band: (k, k)."""
@@ -343,10 +305,6 @@ class BandedEngine(Engine):
         return out
 
     @property
-    def residual_square(self) -> float:
-        return self.basis.residual_square
-
-    @property
     def levels_per_term(self) -> tuple[int, ...]:
         return (self.m,) * len(self.widths)
 
@@ -355,14 +313,10 @@ class BandedEngine(Engine):
         scale = np.sqrt(np.mean(self.Z**2, axis=0))
         return tuple(scale[block] for block in self._blocks)
 
-    def effects(self, design: Design, G: tuple[Array, ...], beta: Array, R: tuple[Array, ...] = ()) -> Effects:
+    def pulled(self, design: Design, G: tuple[Array, ...], R: tuple[Array, ...]) -> Pulled:
         if not self.q:
-            return TabledEffects((), (), ())
-        state = self._state(G, R, False, 1.0, None)
+            return Pulled((), ())
+        state = self.at(G, R)
         if state is None:
             raise np.linalg.LinAlgError("the residual covariance is not positive definite")
-        p = self.basis.p
-        pulled = stack.product(state.M, self._products(state.Z, applied(state.b, state.o, self.Y)))  # MZ̃'Ỹ
-        b = np.einsum("qrm,r->mq", pulled, self.basis.gamma(beta))
-        shift = np.einsum("qrm,rp->mqp", pulled[:, :p], self.basis.full[:-1, :-1])
-        return TabledEffects((b,), (state.M.transpose(2, 0, 1),), (shift,))
+        return Pulled((state.M.transpose(2, 0, 1),), (state.moved.transpose(2, 0, 1),))

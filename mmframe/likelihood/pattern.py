@@ -19,16 +19,15 @@ from numpy.typing import NDArray
 from mmframe.covariance.domain import Array
 from mmframe.design.design import Design
 from mmframe.likelihood.basis import Basis
-from mmframe.likelihood.criterion import Solution
-from mmframe.likelihood.effects import Effects
-from mmframe.likelihood.engine import Engine
-from mmframe.likelihood.evaluation import Curvature, Evaluation
 from mmframe.likelihood.pattern_effects import pattern_effects
-from mmframe.likelihood.patterns import Blocks, Patterns, blocks_of, first_seen, rows_per_pattern
+from mmframe.likelihood.patterns import Blocks, Patterns, first_seen, largest_block, rows_per_pattern
+from mmframe.likelihood.residual_engine import Pulled, ResidualEngine, Scores, Second, basis_columns
 from mmframe.likelihood.residual_inverse import inverse
 
 # Rows of one block beyond which its matrices do not fit a usual memory.
 MAX_BLOCK = 6000
+# Rows of one block beyond which other engines are looked for.
+_LARGE = 300
 # A pattern is compressed when it has this many times more blocks than the rows that replace them.
 _WORTH = 2
 
@@ -94,19 +93,20 @@ def _compressed(blocks: Blocks, Y: Array) -> tuple[Array, NDArray[np.intp]]:
 
 @frozen(eq=False)
 class _State:
-    """One point: for each stack V⁻¹ and V⁻¹Y, and what follows from all of them."""
+    """One point: for each stack V⁻¹ and V⁻¹E, and what follows from all of them."""
 
     inverses: list[Array]
     white: list[Array]
     cross: Array
-    found: Solution
+    logdet: float
 
 
 @frozen(eq=False)
-class PatternEngine(Engine):
-    """Patterns of blocks, with their data in the orthonormal basis.
+class PatternEngine(ResidualEngine):
+    """Patterns of blocks, with their columns.
 
     index: where R is wanted.   stacks: patterns by size of block.   levels: m_k of each term.   units: see `unit_scales`.
+    columns: how many there are.   further (n, c): columns of the design's rows beyond the basis.
     """
 
     name: ClassVar[str] = "pattern"
@@ -117,6 +117,8 @@ class PatternEngine(Engine):
     levels: tuple[int, ...]
     units: tuple[Array, ...]
     blocks: int
+    columns: int
+    further: Array | None = None
 
     @classmethod
     def refuses(cls, design: Design) -> str | None:
@@ -125,29 +127,35 @@ class PatternEngine(Engine):
         related = [g.name for g in design.groupings if g.relationship is not None]
         if related:
             return f"it takes levels that are independent, and those of {related[0]} are related"
-        largest = int(np.bincount(blocks_of(design)).max())
+        largest = largest_block(design)
         if largest > MAX_BLOCK:
             return f"it writes out the covariance of rows that are tied together, and {largest} of them are more than {MAX_BLOCK}"
         return None
 
     @classmethod
+    def suits(cls, design: Design) -> bool:
+        return largest_block(design) <= _LARGE
+
+    @classmethod
     def reduce(cls, design: Design) -> PatternEngine:
-        basis, columns = Basis.of(design)
-        Y = np.column_stack(columns)
-        Y[:, -1] *= np.sqrt(basis.residual_square)
+        return cls.with_columns(design)
+
+    @classmethod
+    def with_columns(cls, design: Design, further: Array | None = None) -> PatternEngine:
+        """further (n, c): weighted columns that stand beside those of the basis."""
+        basis, E = basis_columns(design)
+        if further is not None:
+            E = np.hstack([E, further])
         patterns = Patterns.of(design)
-        stacks = tuple(PatternStack.of(b, design, Y) for b in patterns.blocks)
+        stacks = tuple(PatternStack.of(b, design, E) for b in patterns.blocks)
         levels = tuple(design.groupings[t.grouping].size for t in design.terms)
         units = tuple(np.sqrt(np.mean(design.weighted(t.Z) ** 2, axis=0)) for t in design.terms)
-        return cls(basis, patterns.index, stacks, levels, units, sum(len(b.rows) for b in patterns.blocks))
+        blocks = sum(len(b.rows) for b in patterns.blocks)
+        return cls(basis, patterns.index, stacks, levels, units, blocks, E.shape[1], further)
 
     @property
     def residual_index(self) -> tuple[tuple[Array, ...], ...]:
         return self.index
-
-    @property
-    def n(self) -> int:
-        return self.basis.n
 
     def describe(self) -> str:
         patterns = sum(len(s.count) for s in self.stacks)
@@ -161,93 +169,51 @@ class PatternEngine(Engine):
         flat = [r.reshape(*lead, -1) for r in R]
         return np.concatenate([*flat, np.zeros((*lead, 1))], axis=-1)
 
-    def _state(
-        self, G: tuple[Array, ...], R: tuple[Array, ...], reml: bool, sigma2: float | None, beta: Array | None
-    ) -> _State | None:
+    def at(self, G: tuple[Array, ...], R: tuple[Array, ...]) -> _State | None:
         entries = self._entries(R)
-        cross, logdet = np.zeros((self.basis.p + 1, self.basis.p + 1)), 0.0
+        cross, logdet = np.zeros((self.columns, self.columns)), 0.0
         inverses, white = [], []
         for stack in self.stacks:
             inv, logdets = inverse(stack.V(G, entries))
             logdet += float(stack.count @ logdets)
             W = inv[stack.member] @ stack.Y
-            r = W.shape[-1]
-            cross += stack.Y.reshape(-1, r).T @ W.reshape(-1, r)
+            cross += stack.Y.reshape(-1, self.columns).T @ W.reshape(-1, self.columns)
             inverses.append(inv)
             white.append(W)
-        found = self.basis.solve(0.5 * (cross + cross.T), logdet, reml=reml, sigma2=sigma2, beta=beta)
-        return None if found is None else _State(inverses, white, cross, found)
+        return _State(inverses, white, cross, logdet)
 
-    def evaluate(
-        self,
-        G: tuple[Array, ...],
-        *,
-        reml: bool,
-        score: bool,
-        sigma2: float | None = None,
-        beta: Array | None = None,
-        R: tuple[Array, ...] = (),
-    ) -> Evaluation | None:
-        state = self._state(G, R, reml, sigma2, beta)
-        return None if state is None else self._evaluation(state, score)
-
-    def _evaluation(self, state: _State, score: bool) -> Evaluation:
-        if not score:
-            return self.basis.evaluation(state.found, ())
+    def scores(self, state: _State, weight: Array) -> Scores:
         G_scores = [np.zeros((z.shape[-1], z.shape[-1])) for z in self.stacks[0].Z]
         entries = np.zeros(sum(s.shape[0] * s.shape[1] ** 2 for stratum in self.index for s in stratum) + 1)
         for stack, inv, W in zip(self.stacks, state.inverses, state.white, strict=True):
-            S = stack.count[:, None, None] * inv - stack.sums((W @ state.found.weight) @ W.swapaxes(1, 2))
+            S = stack.count[:, None, None] * inv - stack.sums((W @ weight) @ W.swapaxes(1, 2))
             entries += np.bincount(stack.place.ravel(), weights=S.ravel(), minlength=entries.size)
             for total, Z, same in zip(G_scores, stack.Z, stack.same, strict=True):
                 total += np.sum(Z.swapaxes(1, 2) @ (S if same is None else S * same) @ Z, axis=0)
         sizes = [s.shape[:2] for stratum in self.index for s in stratum]
         parts = np.split(entries[:-1], np.cumsum([c * m * m for c, m in sizes])[:-1])
         residual = tuple(part.reshape(c, m, m) for part, (c, m) in zip(parts, sizes, strict=True))
-        return self.basis.evaluation(state.found, tuple(G_scores), residual)
+        return tuple(G_scores), residual
 
-    def curvature(
-        self,
-        G: tuple[Array, ...],
-        tangents: tuple[Array, ...],
-        *,
-        reml: bool,
-        sigma2: float | None = None,
-        beta: Array | None = None,
-        R: tuple[Array, ...] = (),
-        R_tangents: tuple[Array, ...] = (),
-    ) -> tuple[Curvature, Evaluation] | None:
-        state = self._state(G, R, reml, sigma2, beta)
-        if state is None:
-            return None
-        r, k = self.basis.p + 1, R_tangents[0].shape[0]
+    def second(
+        self, state: _State, tangents: tuple[Array, ...], R_tangents: tuple[Array, ...], weight: Array
+    ) -> Second:
+        c, k = self.columns, R_tangents[0].shape[0]
         moved = self._entries(R_tangents)
-        P, Q = np.zeros((k + 1, r, r)), np.zeros((k + 1, k + 1, r, r))
-        T, trace = np.zeros((k + 1, k + 1)), np.zeros(k + 1)
-        inner = np.zeros((k * r, k * r))
+        P, T, trace = np.zeros((k, c, c)), np.zeros((k, k)), np.zeros(k)
+        inner = np.zeros((k * c, k * c))
         for stack, inv, W in zip(self.stacks, state.inverses, state.white, strict=True):
             V_j = stack.V(tangents, moved)  # (k, P, m, m)
             left = inv @ V_j
             weighted = (left * stack.count[:, None, None]).reshape(k, -1)
-            T[:k, :k] += weighted @ left.swapaxes(-1, -2).reshape(k, -1).T
-            trace[:k] += np.einsum("p,jpmm->j", stack.count, left)
-            half = V_j[:, stack.member] @ W  # V_jV⁻¹Y, (k, rows, m, r)
-            columns = half.transpose(1, 2, 0, 3).reshape(-1, k * r)
-            P[:k] += (W.reshape(-1, r).T @ columns).reshape(r, k, r).transpose(1, 0, 2)
-            solved = (inv[stack.member] @ half).transpose(1, 2, 0, 3).reshape(-1, k * r)
-            inner += columns.T @ solved
-        P[k] = state.cross
-        Q[:k, :k] = inner.reshape(k, r, k, r).transpose(0, 2, 1, 3)
-        Q[:k, k] = P[:k]
-        Q[k] = P
-        trace[k] = float(self.n)
-        T[k], T[:, k] = trace, trace
-        curvature = Curvature(P, Q, T, trace, state.cross, self.basis.full, self.n, state.found)
-        return curvature, self._evaluation(state, True)
-
-    @property
-    def residual_square(self) -> float:
-        return self.basis.residual_square
+            T += weighted @ left.swapaxes(-1, -2).reshape(k, -1).T
+            trace += np.einsum("p,jpmm->j", stack.count, left)
+            half = V_j[:, stack.member] @ W  # V_jV⁻¹E, (k, rows, m, c)
+            wide = half.transpose(1, 2, 0, 3).reshape(-1, k * c)
+            P += (W.reshape(-1, c).T @ wide).reshape(c, k, c).transpose(1, 0, 2)
+            solved = (inv[stack.member] @ half).transpose(1, 2, 0, 3).reshape(-1, k * c)
+            inner += wide.T @ solved
+        return Second(P, inner.reshape(k, c, k, c).transpose(0, 2, 1, 3), T, trace)
 
     @property
     def levels_per_term(self) -> tuple[int, ...]:
@@ -257,5 +223,8 @@ class PatternEngine(Engine):
     def unit_scales(self) -> tuple[Array, ...]:
         return self.units
 
-    def effects(self, design: Design, G: tuple[Array, ...], beta: Array, R: tuple[Array, ...] = ()) -> Effects:
-        return pattern_effects(design, G, self._entries(R), beta)
+    def pulled(self, design: Design, G: tuple[Array, ...], R: tuple[Array, ...]) -> Pulled:
+        _, E = basis_columns(design)
+        if self.further is not None:
+            E = np.hstack([E, self.further])
+        return pattern_effects(design, G, self._entries(R), E)

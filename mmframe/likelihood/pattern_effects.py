@@ -1,7 +1,7 @@
 """Random effects beside a structured residual, block by block.
 
 With the prior covariance ΛΛ' of all effects of a block and its wide Z: Var(b | y) = Λ(Λ'Z'R⁻¹ZΛ + I)⁻¹Λ', which does not
-cancel where G is large beside R, b = Var(b | y) Z'R⁻¹(y − Xβ), and the same with X for what an error in β does.
+cancel where G is large beside R, and G Z'V⁻¹E = Var(b | y) Z'R⁻¹E for any columns E.
 """
 
 from __future__ import annotations
@@ -11,27 +11,25 @@ from scipy.linalg import block_diag
 
 from mmframe.covariance.domain import Array, psd_root
 from mmframe.design.design import Design
-from mmframe.likelihood.effects import TabledEffects
 from mmframe.likelihood.patterns import Blocks, Patterns, levels_within
+from mmframe.likelihood.residual_engine import Pulled
 from mmframe.likelihood.residual_inverse import inverse
 
 _BLOCKS = 4096  # blocks that are worked at a time
 _WHOLE = 4000  # effects of several factors up to which their joint covariance is written out
 
 
-def pattern_effects(design: Design, G: tuple[Array, ...], entries: Array, beta: Array) -> TabledEffects:
-    """The effects at (G, R, β). entries: all entries of R, with a zero at the end."""
+def pattern_effects(design: Design, G: tuple[Array, ...], entries: Array, columns: Array) -> Pulled:
+    """What columns (n, c) say of the effects at (G, R). entries: all entries of R, with a zero at the end."""
     if not design.groupings:
-        return TabledEffects((), (), ())
+        return Pulled((), ())
     factors = range(len(design.groupings))
     widths = [sum(t.width for t in design.terms if t.grouping == f) for f in factors]
     m = [design.groupings[f].size for f in factors]
-    b = tuple(np.zeros((m[f], widths[f])) for f in factors)
     cov = tuple(np.zeros((m[f], widths[f], widths[f])) for f in factors)
-    shift = tuple(np.zeros((m[f], widths[f], design.p)) for f in factors)
+    moved = tuple(np.zeros((m[f], widths[f], columns.shape[1])) for f in factors)
     starts = np.cumsum([0, *(m[f] * widths[f] for f in factors)])
     whole = np.zeros((starts[-1], starts[-1])) if len(m) > 1 and starts[-1] <= _WHOLE else None
-    data = np.column_stack([design.weighted(design.y - design.X @ beta), design.weighted(design.X)])
     roots = [
         np.asarray(block_diag(*(psd_root(g) for g, t in zip(G, design.terms, strict=True) if t.grouping == f)))
         for f in factors
@@ -52,7 +50,7 @@ def pattern_effects(design: Design, G: tuple[Array, ...], entries: Array, beta: 
             pulled = Zw.swapaxes(1, 2) @ precisions[part.member]  # Z'R⁻¹
             inner = Lambda.T @ (pulled @ Zw) @ Lambda + np.eye(Lambda.shape[1])
             joint = Lambda @ np.linalg.inv(inner) @ Lambda.T
-            moved = joint @ (pulled @ data[part.rows])
+            said = joint @ (pulled @ columns[part.rows])
             place = 0
             numbers = []
             for f, levels in zip(factors, owner, strict=True):
@@ -60,8 +58,7 @@ def pattern_effects(design: Design, G: tuple[Array, ...], entries: Array, beta: 
                 at = place + np.arange(count * q).reshape(count, q)
                 own = joint[:, at[:, :, None], at[:, None, :]]
                 real = levels >= 0
-                b[f][levels[real]] = moved[:, at, 0][real]
-                shift[f][levels[real]] = moved[:, at, 1:][real]
+                moved[f][levels[real]] = said[:, at][real]
                 cov[f][levels[real]] = own[real]
                 number = starts[f] + levels[:, :, None] * q + np.arange(q)
                 numbers.append(np.where(real[:, :, None], number, -1).reshape(len(levels), -1))
@@ -71,4 +68,4 @@ def pattern_effects(design: Design, G: tuple[Array, ...], entries: Array, beta: 
                 both = (number[:, :, None] >= 0) & (number[:, None, :] >= 0)
                 i, j = np.broadcast_arrays(number[:, :, None], number[:, None, :])
                 whole[i[both], j[both]] = joint[both]
-    return TabledEffects(b, cov, shift, whole)
+    return Pulled(cov, moved, whole)

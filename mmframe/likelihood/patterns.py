@@ -117,6 +117,11 @@ def blocks_of(design: Design) -> Ints:
     return np.asarray(connected_components(graph, directed=False)[1][subject], dtype=np.intp)
 
 
+def largest_block(design: Design) -> int:
+    """The rows of the largest block."""
+    return int(np.bincount(blocks_of(design)).max())
+
+
 def first_seen(codes: Ints) -> Ints:
     """Each row of codes (B, m) renumbered 0, 1, ... in the order in which they first occur."""
     out = np.zeros_like(codes)
