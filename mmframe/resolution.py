@@ -17,6 +17,7 @@ from mmframe.design.design import Design
 from mmframe.errors import EngineRefusedError, Issue, SpecError, UnknownNameError, unknown
 from mmframe.likelihood.banded import BandedEngine
 from mmframe.likelihood.blocked import BlockedEngine
+from mmframe.likelihood.bordered import BorderedEngine
 from mmframe.likelihood.dense import DenseEngine
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.pattern import PatternEngine
@@ -25,7 +26,14 @@ from mmframe.optimize.stage import OptimizerStage
 from mmframe.registry.registry import PARAMETERIZATION, STAGE, STRUCTURE, Registry
 from mmframe.spec.model import COMBINATORS, Choice, ModelSpec, TermSpec
 
-ENGINES: tuple[type[Engine], ...] = (PooledEngine, BlockedEngine, BandedEngine, PatternEngine, DenseEngine)
+ENGINES: tuple[type[Engine], ...] = (
+    PooledEngine,
+    BlockedEngine,
+    BandedEngine,
+    PatternEngine,
+    BorderedEngine,
+    DenseEngine,
+)
 HETEROGENEOUS = "heterogeneous"
 INDEPENDENT = "variance_component"
 DEFAULT_PARAMETERIZATION = "cholesky"

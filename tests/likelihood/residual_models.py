@@ -52,7 +52,7 @@ MODELS: dict[str, tuple[tuple[str, ...], str | None, str | None, str | None]] = 
     "nested: school/s": (("1 + x | school", "1 | s"), "ar1(visit | s)", "ident(arm)", None),
     "crossed: item": (("1 | item",), "ar1(visit | s)", None, "w"),
     "crossed: item + s": (("1 | item", "1 | s"), None, "power(v)", None),
-    "kronecker": ((), "kronecker(us(trait), car1(t | s))", None, None),
+    "crossed: school, item, s, by arm": (("1 | s", "1 + x | item", "1 | school"), "ar1(visit | s, by=arm)", None, "w"),
     "sum": ((), "sum(car1(t), diag(trait) | s)", None, None),
     "heterogeneous": (("1 | school",), "heterogeneous(toep(visit) | s)", None, None),
     "G: ar1": (("ar1(0 + visit | s)",), None, "ident(arm)", None),

@@ -43,7 +43,15 @@ CHAINS = [
     "ar1", "car1 irregular", "ident", "ident x power", "intercept, ar1", "slope, exp", "above: school", "G: ar1", "G: block",
     "G: by",
 ]  # fmt: skip
-EACH = [*(("pattern", name) for name in MODELS), *(("banded", name) for name in CHAINS)]
+CROSSED = [
+    "above: school", "nested: school/s", "crossed: item", "crossed: item + s", "crossed: school, item, s, by arm",
+    "heterogeneous", "G: kronecker", "G: by",
+]  # fmt: skip
+EACH = [
+    *(("pattern", name) for name in MODELS),
+    *(("banded", name) for name in CHAINS),
+    *(("bordered", name) for name in CROSSED),
+]
 
 
 @pytest.mark.parametrize("reml", [True, False])
