@@ -138,8 +138,9 @@ class ModelBuilder:
         parameterization: Any = None,
         Z: Any = None,
         groups: Any = None,
+        by: str | None = None,
     ) -> ModelBuilder:
-        """`.random("1 + x | g", structure="diagonal")`; or `.random(Z=Z, groups=g)` with arrays."""
+        """`.random("1 + x | g", structure="diagonal", by="arm")`; or `.random(Z=Z, groups=g)` with arrays."""
         builder = self
         if term is None:
             if Z is None or groups is None:
@@ -153,6 +154,9 @@ class ModelBuilder:
             group_name = "group" if group == "group1" else group
             builder = self._add({**basis, group_name: next(iter(label.values()))})
             terms = [TermSpec(" + ".join(["0", *(f"`{c}`" for c in basis)]), (group_name,))]
+        elif getattr(structure, "name", structure) in COMBINATORS:
+            name = getattr(structure, "name", structure)
+            terms, structure = read_term(f"{name}({term})", "random", tuple(self.spec.transforms)), None
         else:
             terms = read_term(term, "random", tuple(self.spec.transforms))
         if structure is not None:
@@ -162,7 +166,7 @@ class ModelBuilder:
                     Issue("random", f"{term!r} with structure={structure!r}", "one structure", "name it once")
                 )
             terms = [attrs.evolve(t, structure=chosen) for t in terms]
-        terms = [attrs.evolve(t, parameterization=parameterization) for t in terms]
+        terms = [attrs.evolve(t, parameterization=parameterization, by=by or t.by) for t in terms]
         return builder._with(random=(*builder.spec.random, *terms))
 
     def residual(

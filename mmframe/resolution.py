@@ -23,7 +23,7 @@ from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.pattern import PatternEngine
 from mmframe.likelihood.pooled import PooledEngine
 from mmframe.optimize.stage import OptimizerStage
-from mmframe.registry.registry import PARAMETERIZATION, STAGE, STRUCTURE, Registry
+from mmframe.registry.registry import PARAMETERIZATION, STAGE, STRUCTURE, Entry, Registry
 from mmframe.spec.model import COMBINATORS, Choice, ModelSpec, TermSpec
 
 ENGINES: tuple[type[Engine], ...] = (
@@ -69,12 +69,16 @@ def _tree(registry: Registry, basis: str, chosen: Any, where: str) -> Tree:
             raise SpecError(Issue(where, f"{len(parts)} parts of {HETEROGENEOUS!r}", "one structure"))
         made = registry.create(STRUCTURE, HETEROGENEOUS, {"structure": parts[0].structure, **chosen.options}, where)
     else:
+        if _is_unit(registry.find(STRUCTURE, chosen.name, where)):
+            remedy = f'write variance="{chosen.name}(covariate)"'
+            raise SpecError(Issue(where, f"{chosen.name!r} is a variance function", "a covariance structure", remedy))
         made = registry.create(STRUCTURE, chosen.name, chosen.options, where)
     assert made is not None
-    if made.unit:
-        remedy = f"write variance={made.name!r} and its covariate"
-        raise SpecError(Issue(where, f"{made.name!r} is a variance function", "a covariance structure", remedy))
     return Tree(basis, made)
+
+
+def _is_unit(entry: Entry) -> bool:
+    return bool(getattr(entry.cls, "unit", False))
 
 
 def _residual_tree(registry: Registry, term: TermSpec) -> Tree:
@@ -92,14 +96,14 @@ def _inner(tree: Tree) -> list[Tree]:
 
 
 def _variance(registry: Registry, chosen: Any) -> CovarianceStructure:
-    made: CovarianceStructure = (
-        chosen
-        if isinstance(chosen, CovarianceStructure)
-        else registry.create(STRUCTURE, chosen.name, chosen.options, "variance")
-    )
-    if not made.unit:
-        known = sorted(e.name for e in registry.of_kind(STRUCTURE) if getattr(e.cls, "unit", False))
-        raise SpecError(Issue("variance", f"{made.name!r} is a covariance structure", ", ".join(known)))
+    if isinstance(chosen, CovarianceStructure):
+        return chosen
+    known = sorted(e.name for e in registry.of_kind(STRUCTURE) if _is_unit(e))
+    if "/" not in chosen.name and chosen.name not in registry.names(STRUCTURE):
+        raise UnknownNameError(unknown("variance", "variance function", chosen.name, known))
+    if not _is_unit(registry.find(STRUCTURE, chosen.name, "variance")):
+        raise SpecError(Issue("variance", f"{chosen.name!r} is a covariance structure", ", ".join(known)))
+    made: CovarianceStructure = registry.create(STRUCTURE, chosen.name, chosen.options, "variance")
     return made
 
 

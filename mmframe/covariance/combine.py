@@ -18,7 +18,7 @@ import numpy as np
 from attrs import frozen
 
 from mmframe.covariance.derivative import DerivativeMethod, choose_method, flatten_phi, jacobian
-from mmframe.covariance.domain import Array
+from mmframe.covariance.domain import Array, Box, PositiveDefinite
 from mmframe.covariance.structure import COORDINATES, CovarianceStructure, Param, Phi, Points
 from mmframe.covariance.tree import Tree
 
@@ -37,7 +37,8 @@ class Piece:
     role: str = "whole"
 
     def params(self) -> tuple[Param, ...]:
-        params = tuple(self.structure.params(self.points))
+        """The free parameters, with the names of the piece's own points. Raises ValueError."""
+        params = tuple(_labelled(p, self.points) for p in self.structure.params(self.points))
         if self.role != "correlation" or not any(p.scale_power for p in params):
             return params
         scales = [p for p in params if p.scale_power]
@@ -93,6 +94,26 @@ class Piece:
         return out
 
 
+def _labelled(param: Param, points: Points) -> Param:
+    """The parameter with an entry a point under the points' labels."""
+    domain = param.domain
+    size = domain.dim if isinstance(domain, PositiveDefinite) else domain.count
+    own = param.labels or (isinstance(domain, Box) and domain.size is None) or size != points.size
+    return param if own else attrs.evolve(param, labels=points.labels)
+
+
+def _shown(param: Param) -> str:
+    """The name under which users meet a parameter."""
+    return param.name if param.reading is None else param.reading.name
+
+
+def _renamed(param: Param, name: str) -> Param:
+    """The parameter under another name, also where users read it."""
+    suffix = name.removeprefix(param.name)
+    reading = param.reading and attrs.evolve(param.reading, name=param.reading.name + suffix)
+    return attrs.evolve(param, name=name, reading=reading)
+
+
 _FEW = 12  # points at which the method of differentiation is chosen
 
 
@@ -107,15 +128,16 @@ class Combination(CovarianceStructure):
 
     def _names(self) -> list[dict[str, str]]:
         """For each piece its parameters' names, and what they are called here."""
-        own = [[p.name for p in piece.params()] for piece in self.pieces]
-        counts = Counter(name for names in own for name in names)
+        own = [piece.params() for piece in self.pieces]
+        counts = Counter(name for params in own for p in params for name in {p.name, _shown(p)})
         return [
-            {name: name if counts[name] == 1 else f"{name}_{k + 1}" for name in names} for k, names in enumerate(own)
+            {p.name: p.name if counts[p.name] == counts[_shown(p)] == 1 else f"{p.name}_{k + 1}" for p in params}
+            for k, params in enumerate(own)
         ]
 
     def params(self, points: Points) -> tuple[Param, ...]:
         return tuple(
-            attrs.evolve(param, name=names[param.name])
+            _renamed(param, names[param.name])
             for piece, names in zip(self.pieces, self._names(), strict=True)
             for param in piece.params()
         )

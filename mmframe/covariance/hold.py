@@ -39,6 +39,13 @@ def check_values(start: Mapping[str, float], fix: Mapping[str, float], rows: tup
                 issues.append(Issue(f"{where}[{name!r}]", repr(value), "a number in data units"))
                 continue
             if name == report.SIGMA and not any(r.name == name for r in rows):
+                if any(r.group == report.RESIDUAL for r in rows):
+                    own = next(
+                        (r.name for r in rows if r.group == report.RESIDUAL and r.kind == "sd"), "its parameters"
+                    )
+                    allowed = "the standard deviations of the residual's structure"
+                    issues.append(Issue(f"{where}['sigma']", "a derived quantity", allowed, f"give {own!r}"))
+                    continue
                 low, high, derived = 0.0, np.inf, False
                 inside = 1e-100 < number < 1e100  # its square must be a number
             else:

@@ -18,6 +18,7 @@ from mmframe.covariance.structure import CovarianceStructure, Param, Phi
 from mmframe.covariance.term import BoundTerm
 
 SIGMA = "sigma"
+_VARIANCE = "variance"
 RESIDUAL = "residual"  # the group of the residual's parameters
 
 
@@ -102,11 +103,12 @@ def _of_param(k: int, i: int, param: Param, term: BoundTerm) -> list[Reported]:
             out.append(Reported(name, "corr", group, names[b], names[a], k, i, count + e, -1.0, 1.0))
         return out
     assert isinstance(domain, Box)
-    if param.scale_power and domain.low >= 0.0:
+    if _as_sd(term, param):
         if (labels and domain.size is not None) or count == term.points.size:
             named = [(f"sd({label} | {group}){suffix}", label) for label in labels]
         else:
-            named = [(f"{group}.sd{entry}{suffix}", "") for entry in _entries(param, labels)]
+            own = param.name.removeprefix(_VARIANCE) if param.name.startswith(_VARIANCE) else ""
+            named = [(f"{group}.sd{own}{entry}{suffix}", "") for entry in _entries(param, labels)]
         return [Reported(n, "sd", group, label, label, k, i, j, 0.0, np.inf) for j, (n, label) in enumerate(named)]
     read = param.reading
     name, low, high = (param.name, domain.low, domain.high) if read is None else (read.name, read.low, read.high)
@@ -118,9 +120,10 @@ def _of_param(k: int, i: int, param: Param, term: BoundTerm) -> list[Reported]:
 
 
 def _as_sd(term: BoundTerm, param: Param) -> bool:
-    """Whether a scale is read as standard deviations: where it is the only one, and so the scale of the points."""
+    """Whether a scale is read as standard deviations: a variance by its name, or the only scale that there is."""
     alone = sum(p.scale_power > 0 for p in term.params) == 1
-    return bool(param.scale_power) and alone and isinstance(param.domain, Box) and param.domain.low >= 0.0
+    positive = isinstance(param.domain, Box) and param.domain.low >= 0.0
+    return bool(param.scale_power) and positive and (alone or param.name.startswith(_VARIANCE))
 
 
 def _entries(param: Param, labels: tuple[str, ...]) -> list[str]:
@@ -200,11 +203,12 @@ def set_value(
         for row, value in mine:
             read[row.param][row.entry] = value
         place = 0
-        for param, entries in zip(term.params, read, strict=True):
+        for i, (param, entries) in enumerate(zip(term.params, read, strict=True)):
             part = slice(place, place + param.domain.count)
             place += param.domain.count
             if isinstance(param.domain, PositiveDefinite):
-                new[k][part] = vech(from_sds_and_correlations(entries, param.domain.dim))
+                given = {row.entry for row, _ in mine if row.param == i}
+                new[k][part] = vech(_inside_cone(entries, param.domain.dim, given))
             elif param.scale_power == 2 and _as_sd(term, param):
                 new[k][part] = entries**2
             elif param.reading is not None:
@@ -212,6 +216,20 @@ def set_value(
             else:
                 new[k][part] = entries
     return tuple(new)
+
+
+def _inside_cone(entries: Array, dim: int, given: set[int]) -> Array:
+    """The matrix of standard deviations and correlations; where a correlation that was given does not go with the others,
+    these shrink until it does."""
+    entries = entries.copy()
+    others = [e for e in range(dim, entries.size) if e not in given]
+    for _ in range(60):
+        matrix = from_sds_and_correlations(entries, dim)
+        corr = from_sds_and_correlations(np.concatenate([np.ones(dim), entries[dim:]]), dim)
+        if not given or np.linalg.eigvalsh(corr)[0] > 1e-6:
+            break
+        entries[others] *= 0.8
+    return matrix
 
 
 _PAIR = re.compile(r"^corr\((.+), (.+) \| (.+)\)(.*)$")

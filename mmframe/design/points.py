@@ -105,5 +105,5 @@ class Layout:
         labels: list[tuple[str, ...]] = []
         for leaf, columns in zip(self.leaves, self.columns, strict=True):
             labels.append(tuple(leaf.points.labels[k] for k in rows_among(distinct[:, columns], leaf.points.index)))
-        joined = tuple(", ".join(row) for row in zip(*labels, strict=True))
+        joined = tuple(", ".join(dict.fromkeys(row)) for row in zip(*labels, strict=True))
         return Points(joined, distinct), number

@@ -116,7 +116,7 @@ def _candidates(domain: Box) -> list[Callable[[float], list[float]]]:
     """Rounds of values to try, from the best so far: over all of an interval, over orders of magnitude of a half-line."""
     low, high = domain.low, domain.high
     if np.isfinite(low) and np.isfinite(high):
-        return [lambda _: [low + (high - low) * share for share in (0.1, 0.35, 0.65, 0.9)]]
+        return [lambda _: [low + (high - low) * share for share in (0.9, 0.65, 0.35, 0.1)]]
     if np.isfinite(low):
         return [
             lambda here: [low + (here - low) * 16.0**k for k in (-3, -2, -1, 1, 2, 3, 4)],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from mmframe.covariance.parameterization import ABSOLUTE
 from mmframe.likelihood.engine import Engine
 from mmframe.spec.model import ModelSpec
 from mmframe.spec.written import formula_of, term_text, variance_text
@@ -22,7 +23,9 @@ def describe_spec(spec: ModelSpec, resolved: Resolved) -> str:
     """What needs no data: formula, criterion, terms with their structures and parameterizations, stages."""
     lines = [_line("formula", formula_of(spec)), _line("criterion", spec.criterion.upper())]
     for term, tree, parameterization in zip(spec.random, resolved.trees, resolved.parameterizations, strict=True):
-        how = f"{_plugin(parameterization)} ({parameterization.scale.value})"
+        absolute = resolved.residual is not None  # a structured residual has the scale among its own parameters
+        scale = ABSOLUTE if absolute else parameterization.scale
+        how = f"{_plugin(parameterization)} ({scale.value})"
         plain = tree.structure is not None and term.by is None
         what = f"{term.label}: {_plugin(tree.structure)}, {how}" if plain else f"{term_text(term)}: {how}"
         lines.append(_line("term", what))

@@ -24,6 +24,8 @@ from mmframe.results.predict import check_confidence
 COLUMNS = ["name", "side", "group", "kind", "row", "column", "estimate", "std_error"]
 # Reported quantities this near to a bound, relative to its size, are at it, and have no standard error.
 _AT_BOUND = 1e-4
+# Errors of differences where there is nothing to differ, relative to the estimate.
+_NO_ERROR = 1e-9
 # A reported quantity that moves by more than this share of itself along a direction without information is not determined.
 _UNTOLD = 1e-3
 
@@ -43,6 +45,7 @@ def parameter_table(engine: Engine, rows: tuple[report.Reported, ...], found: Fo
     variances = np.where(untold, np.nan, variances)
     errors = np.sqrt(np.where(variances > 0, variances, np.nan))
     units = (*engine.unit_scales, *(np.ones(1) for _ in found.cover.residual))
+    errors = np.where(errors <= _NO_ERROR * np.abs(estimates), np.nan, errors)  # held
     for n, row in enumerate(rows):
         if _at_bound(row, estimates[n], np.sqrt(sigma2), units):
             errors[n] = np.nan

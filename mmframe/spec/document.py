@@ -214,9 +214,11 @@ def _random(reader: _Reader, value: Any) -> list[TermSpec]:
         if "term" not in item:
             reader.say(path, "'term' is missing", "term: 1 + x | group")
             continue
-        terms = reader.attempt(f"{path}.term", partial(read_term, str(item["term"]), path)) or []
-        if item.get("structure") is not None:
-            chosen = reader.choice(f"{path}.structure", item["structure"])
+        chosen = None if item.get("structure") is None else reader.choice(f"{path}.structure", item["structure"])
+        combined = chosen is not None and chosen.name in COMBINATORS
+        text = f"{chosen.name}({item['term']})" if chosen is not None and combined else str(item["term"])
+        terms = reader.attempt(f"{path}.term", partial(read_term, text, path)) or []
+        if chosen is not None and not combined:
             if any(t.structure not in (Choice(DEFAULT_STRUCTURE), chosen) for t in terms):
                 reader.say(
                     f"{path}.structure",

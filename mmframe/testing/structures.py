@@ -49,6 +49,7 @@ def check_covariance_structure(structure: CovarianceStructure, sizes: tuple[int,
             _permutations_and_subsets(structure, params, points, sample)
             _scaling(structure, params, points, sample)
             _stacks(structure, params, points, sample)
+            _markov(structure, params, points, sample)
             _jacobian(structure, params, points, sample)
         for sample in _edges(params):
             _positive_definite(structure, params, points, sample, inside=False)
@@ -63,6 +64,7 @@ def check_covariance_structure(structure: CovarianceStructure, sizes: tuple[int,
         "Σ follows its points: permutations and subsets",
         "scale powers: Σ(c^power φ) = c² Σ(φ)",
         "a stack of indices equals a loop",
+        "a chain has a tridiagonal inverse",
         "the Jacobian equals differences",
         "parameters are identifiable",
         "the projection is a minimum",
@@ -192,6 +194,21 @@ def _permutations_and_subsets(
             part, whole[np.ix_(pick, pick)], rtol=1e-10, atol=1e-12,
             err_msg=f"{structure.name}: Σ of some points is not that part of Σ of all points",
         )  # fmt: skip
+
+
+def _markov(structure: CovarianceStructure, params: tuple[Param, ...], points: Points, flat: Array) -> None:
+    """What claims to be a chain has a tridiagonal inverse in the order of its points, also of some of them."""
+    if not structure.markov(points):
+        return
+    order = np.lexsort(points.index.T[::-1])
+    for pick in (order, order[::2], order[1:]):
+        if pick.size < 3:
+            continue
+        inverse = np.linalg.inv(_sigma(structure, params, flat, points.index[pick]))
+        far = np.abs(np.subtract.outer(np.arange(pick.size), np.arange(pick.size))) > 1
+        assert np.max(np.abs(inverse[far])) <= 1e-8 * np.max(np.abs(inverse)), (
+            f"{structure.name}: markov() is True, and the inverse of Σ is not tridiagonal: return False"
+        )
 
 
 def _scaling(structure: CovarianceStructure, params: tuple[Param, ...], points: Points, flat: Array) -> None:
