@@ -42,6 +42,9 @@ _ROUNDS = 100
 _STILL = 1e-8
 
 
+Start = tuple[tuple[Array, ...], float]  # natural parameters in data units: the flat φ of each term, σ²
+
+
 @frozen(eq=False)
 class Model:
     """A specification bound to data: immutable, and fitted as often as one likes. `phases`: seconds that building took."""
@@ -54,6 +57,7 @@ class Model:
     registry: Registry
     phases: dict[str, float] = field(factory=dict)
     again: Callable[[Array], Model] | None = None  # the same model where fitted values are a covariate of the variance
+    warm: Start | None = None  # where to start, in place of moments
 
     def describe(self) -> str:
         """What the model is and how it will be computed: terms, stages, the engine and its blocks. Text, to be printed."""
@@ -64,8 +68,10 @@ class Model:
         return report.reported(self.covariance.terms)
 
     @cached_property
-    def starting_point(self) -> tuple[tuple[Array, ...], float]:
+    def starting_point(self) -> Start:
         """Where the stages start, before `start` and `fix`: natural parameters in data units (flat φ of each term, σ²)."""
+        if self.warm is not None:
+            return self.warm
         with one_blas_thread():
             return starting_point(self.engine, self.covariance, self.design, reml=self.spec.reml)
 
@@ -88,9 +94,10 @@ class Model:
         """Fits with the last fit's values as covariate until β moves no more (Pinheiro & Bates 2000, section 5.2.1)."""
         for _ in range(_ROUNDS):
             before, error = result.estimates.beta, np.sqrt(np.diag(result.estimates.beta_cov))
-            model = again(result.source.fitted)
-            result = evolve(model, spec=evolve(model.spec, start=result.starting_values()))._fit(progress, on_step)
-            result = evolve(result, spec=self.spec)
+            assert isinstance(result.source, FittedSource)
+            point = result.source.found.point
+            model = evolve(again(result.source.fitted), warm=(point.flats, point.sigma2))
+            result = model._fit(progress, on_step)
             if np.all(np.abs(result.estimates.beta - before) <= _STILL * np.maximum(np.abs(before), error)):
                 return result
         reason = f"the fitted values that its variance takes still move after {_ROUNDS} rounds"
@@ -111,7 +118,7 @@ class Model:
 
         clock = Clock(dict(self.phases))
         start = self.starting_point
-        for values in (self.spec.start, self.spec.fix):
+        for values in (self.spec.start if self.warm is None else {}, self.spec.fix):
             start = put(self.covariance.terms, self.reported, start, values)
         return Pipeline(self.stages, on_step=on_step, on_stage=stage_finished).run(
             self.engine, self.covariance, self.spec.reml, start, clock
@@ -184,6 +191,14 @@ def bind_covariance(
     return hold(model, rows, spec.fix, spec.tie) if spec.fix or spec.tie else model
 
 
+def _check_size(design: Design, covariance: CovarianceModel) -> None:
+    if covariance.size + design.p > design.n:
+        raise DataError(
+            f"covariance: {covariance.size} parameters beside {design.p} fixed effects for {design.n} rows"
+            " · allowed: fewer parameters than rows · use a structure with fewer parameters, or fewer points"
+        )
+
+
 def _check_scale(design: Design) -> None:
     """Squares of the response, and their squares, must be numbers."""
     size = float(np.max(np.abs(design.y)))
@@ -234,9 +249,10 @@ def build(spec: ModelSpec, data: Any, registry: Registry | None = None, fitted: 
     if any(getattr(v, "covariate", None) == FITTED for v in resolved.variances):
         again = partial(build, spec, data, registry)
     model = Model(spec, design, engine, covariance, resolved.stages, registry, clock.seconds, again)
-    if spec.tie:
-        pass  # what is tied may tell apart what alone could not be
-    elif design.residual is not None or any(c.index_kind is not UNORDERED for c in random):
+    _check_size(design, covariance)
+    special = design.residual is not None or any(c.index_kind is not UNORDERED for c in random)
+    # what is tied may tell apart what alone could not be; later rounds of fitted values are the same model
+    if special and not spec.tie and fitted is None:
         flats, sigma2 = model.starting_point
         start = flats if covariance.residual else covariance.rescale(flats, 1.0 / np.sqrt(sigma2))
         check_parameters(engine, covariance, start, natural_names(covariance, model.reported), spec.fix)

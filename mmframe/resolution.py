@@ -10,7 +10,7 @@ from attrs import frozen
 
 from mmframe.covariance.parameterization import Parameterization
 from mmframe.covariance.report import RESIDUAL
-from mmframe.covariance.structure import CovarianceStructure
+from mmframe.covariance.structure import UNORDERED, CovarianceStructure
 from mmframe.covariance.tree import Tree
 from mmframe.design.bases import BLOCK
 from mmframe.design.design import Design
@@ -25,6 +25,7 @@ from mmframe.likelihood.pooled import PooledEngine
 from mmframe.optimize.stage import OptimizerStage
 from mmframe.registry.registry import PARAMETERIZATION, STAGE, STRUCTURE, Entry, Registry
 from mmframe.spec.model import COMBINATORS, Choice, ModelSpec, TermSpec
+from mmframe.spec.residual import FITTED
 
 ENGINES: tuple[type[Engine], ...] = (
     PooledEngine,
@@ -63,11 +64,13 @@ def _tree(registry: Registry, basis: str, chosen: Any, where: str) -> Tree:
             remedy = f"write {chosen.name}(ar1(visit), ... | group)"
             raise SpecError(Issue(where, f"{chosen.name!r} without parts", "a combinator of structures", remedy))
         parts = tuple(_tree(registry, p.basis, p.structure, where) for p in chosen.parts)
+        if chosen.options:
+            raise SpecError([unknown(f"{where}: {chosen.name}", "option", o, ["by"]) for o in chosen.options])
         if chosen.name != HETEROGENEOUS:
             return Tree(basis, None, chosen.name, parts)
         if len(parts) != 1 or parts[0].structure is None:
             raise SpecError(Issue(where, f"{len(parts)} parts of {HETEROGENEOUS!r}", "one structure"))
-        made = registry.create(STRUCTURE, HETEROGENEOUS, {"structure": parts[0].structure, **chosen.options}, where)
+        made = registry.create(STRUCTURE, HETEROGENEOUS, {"structure": parts[0].structure}, where)
     else:
         if _is_unit(registry.find(STRUCTURE, chosen.name, where)):
             remedy = f'write variance="{chosen.name}(covariate)"'
@@ -104,6 +107,10 @@ def _variance(registry: Registry, chosen: Any) -> CovarianceStructure:
     if not _is_unit(registry.find(STRUCTURE, chosen.name, "variance")):
         raise SpecError(Issue("variance", f"{chosen.name!r} is a covariance structure", ", ".join(known)))
     made: CovarianceStructure = registry.create(STRUCTURE, chosen.name, chosen.options, "variance")
+    if made.index_kind is UNORDERED and getattr(made, "covariate", None) == FITTED:
+        raise SpecError(
+            Issue("variance", f"{chosen.name}(fitted)", "a categorical column", "fitted values are a covariate")
+        )
     return made
 
 

@@ -32,12 +32,14 @@ class Adapter(ABC):
 
     row_limit: cases with more rows are left out, because one fit takes minutes. None: no limit.
     slow: names of cases left out for the same reason; with several grouping factors the rows do not tell the time.
+    structures: the structures of residuals it has, by mmframe's names.
     """
 
     name: ClassVar[str]
     module: ClassVar[str]
     row_limit: ClassVar[int | None] = None
     slow: ClassVar[frozenset[str]] = frozenset()
+    structures: ClassVar[frozenset[str]] = frozenset()
 
     def available(self) -> bool:
         return util.find_spec(self.module) is not None
@@ -47,7 +49,11 @@ class Adapter(ABC):
 
     def unable(self, case: Case) -> str:
         """Why the system cannot fit the case; empty where it can."""
-        return ""
+        if case.within is None or case.within.structure in self.structures:
+            return ""
+        return (
+            f"it has no residuals with {case.within.structure}" if self.structures else "its residuals are independent"
+        )
 
     def too_large(self, case: Case) -> str:
         """Why the case would take the system too long; empty where it would not."""
@@ -74,4 +80,4 @@ class OneFactor(Adapter):
     """A system that is able to fit one grouping factor only."""
 
     def unable(self, case: Case) -> str:
-        return "" if len(case.random) == 1 else "it takes one grouping factor"
+        return super().unable(case) or ("" if len(case.random) == 1 else "it takes one grouping factor")

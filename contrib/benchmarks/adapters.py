@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from adapter import Adapter, OneFactor
 from gpboost_adapter import GPBoost
 from lme4_adapter import Lme4
+from mmrm_adapter import Mmrm
+from nlme_adapter import Nlme
 
 if TYPE_CHECKING:
     from case import Case
@@ -18,11 +20,12 @@ if TYPE_CHECKING:
 class Mmframe(Adapter):
     name = "mmframe"
     module = "mmframe"
+    structures = frozenset({"us", "ar1", "car1"})
 
     def fit(self, case: Case) -> float:
         import mmframe
 
-        loglike = mmframe.fit(case.formula, case.data, reml=case.reml).loglike
+        loglike = mmframe.fit(case.formula, case.data, reml=case.reml, residual=case.residual).loglike
         assert loglike is not None
         return loglike
 
@@ -83,6 +86,6 @@ class Statsmodels(OneFactor):
 
 ADAPTERS: dict[str, Adapter] = {
     adapter.name: adapter
-    for adapter in (Mmframe(), MixedlmRs(), Mixedlm(), LmePython(), GPBoost(), Statsmodels(), Lme4())
+    for adapter in (Mmframe(), MixedlmRs(), Mixedlm(), LmePython(), GPBoost(), Statsmodels(), Lme4(), Nlme(), Mmrm())
 }
 REFERENCE = Mmframe.name

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from case import Case, Term
 from crossed import crossed_million, crossed_slopes, insteval, insteval_ml, nested_large, pastes, penicillin
+from residual import ar1_long, car1_irregular, items, mmrm_2000, mmrm_20000, mmrm_200000
 
 
 def _random_slopes(x: np.ndarray, group: np.ndarray, seed: int) -> pd.DataFrame:
@@ -101,5 +102,11 @@ CASES: dict[str, Callable[[], Case]] = {
         crossed_million,
         nested_large,
         crossed_slopes,
+        mmrm_2000,
+        mmrm_20000,
+        mmrm_200000,
+        ar1_long,
+        car1_irregular,
+        items,
     )
 }

@@ -38,7 +38,9 @@ class GPBoost(Adapter):
     def unable(self, case: Case) -> str:
         if case.reml:
             return "it has no REML"
-        return "" if all(term.basis == "1" for term in case.random) else "it has no correlated slopes"
+        if any(term.basis != "1" for term in case.random):
+            return "it has no correlated slopes"
+        return super().unable(case)
 
     def fit(self, case: Case) -> float:
         return self.run(case).loglike

@@ -76,7 +76,8 @@ def _title(outcome: Outcome) -> str:
     case = outcome.case
     criterion = "REML" if case.reml else "ML"
     groups = " + ".join(f"{count:,}" for count in case.levels)
-    return f"{case.formula}, {criterion}, {len(case.data):,} rows, {groups} groups"
+    residual = f", residual {case.residual}" if case.residual else ""
+    return f"{case.formula}{residual}, {criterion}, {len(case.data):,} rows, {groups} groups"
 
 
 def _footnote(outcome: Outcome) -> str:
@@ -130,6 +131,7 @@ def as_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             {
                 "case": outcome.case.name,
                 "formula": outcome.case.formula,
+                "residual": outcome.case.residual,
                 "reml": outcome.case.reml,
                 "rows": len(outcome.case.data),
                 "groups": outcome.case.levels,

@@ -17,7 +17,7 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from mmframe.covariance.derivative import DerivativeMethod, choose_method, flatten_phi, jacobian
+from mmframe.covariance.derivative import FEW, DerivativeMethod, choose_method, flatten_phi, jacobian
 from mmframe.covariance.domain import Array, Box, PositiveDefinite
 from mmframe.covariance.structure import COORDINATES, CovarianceStructure, Param, Phi, Points
 from mmframe.covariance.tree import Tree
@@ -36,9 +36,14 @@ class Piece:
     columns: slice
     role: str = "whole"
 
+    @cached_property
+    def _all(self) -> tuple[Param, ...]:
+        return tuple(self.structure.params(self.points))
+
+    @cached_property
     def params(self) -> tuple[Param, ...]:
         """The free parameters, with the names of the piece's own points. Raises ValueError."""
-        params = tuple(_labelled(p, self.points) for p in self.structure.params(self.points))
+        params = tuple(_labelled(p, self.points) for p in self._all)
         if self.role != "correlation" or not any(p.scale_power for p in params):
             return params
         scales = [p for p in params if p.scale_power]
@@ -51,13 +56,13 @@ class Piece:
 
     def _phi(self, phi: Phi) -> Phi:
         """With the variance that is held."""
-        held = {p.name: 1.0 for p in self.structure.params(self.points) if p.name not in phi}
+        held = {p.name: 1.0 for p in self._all if p.name not in phi}
         return Phi({**phi, **held})
 
     @cached_property
     def _method(self) -> DerivativeMethod:
-        few = Points(self.points.labels[:_FEW], self.points.index[:_FEW])
-        return choose_method(self.structure, tuple(self.structure.params(self.points)), few)
+        few = Points(self.points.labels[:FEW], self.points.index[:FEW])
+        return choose_method(self.structure, self._all, few)
 
     def covariance(self, phi: Phi, index: Array) -> Any:
         """The piece's factor (or summand) of each entry: (..., m, m)."""
@@ -69,7 +74,7 @@ class Piece:
 
     def jacobian(self, phi: Phi, index: Array) -> dict[str, Array]:
         """∂/∂φ of `covariance`, parameter by parameter: (count, ..., m, m)."""
-        all_params = tuple(self.structure.params(self.points))
+        all_params = self._all
         if not all_params:
             return {}
         own = index[..., self.columns]
@@ -114,9 +119,6 @@ def _renamed(param: Param, name: str) -> Param:
     return attrs.evolve(param, name=name, reading=reading)
 
 
-_FEW = 12  # points at which the method of differentiation is chosen
-
-
 @frozen(eq=False)
 class Combination(CovarianceStructure):
     """Pieces over one index; parameters that share a name are told apart by the number of their piece."""
@@ -126,9 +128,10 @@ class Combination(CovarianceStructure):
 
     pieces: tuple[Piece, ...]
 
+    @cached_property
     def _names(self) -> list[dict[str, str]]:
         """For each piece its parameters' names, and what they are called here."""
-        own = [piece.params() for piece in self.pieces]
+        own = [piece.params for piece in self.pieces]
         counts = Counter(name for params in own for p in params for name in {p.name, _shown(p)})
         return [
             {p.name: p.name if counts[p.name] == counts[_shown(p)] == 1 else f"{p.name}_{k + 1}" for p in params}
@@ -138,13 +141,13 @@ class Combination(CovarianceStructure):
     def params(self, points: Points) -> tuple[Param, ...]:
         return tuple(
             _renamed(param, names[param.name])
-            for piece, names in zip(self.pieces, self._names(), strict=True)
-            for param in piece.params()
+            for piece, names in zip(self.pieces, self._names, strict=True)
+            for param in piece.params
         )
 
     def inner(self, phi: Phi) -> list[Phi]:
         """The parameters of each piece, by its own names."""
-        return [Phi({own: phi[outer] for own, outer in names.items()}) for names in self._names()]
+        return [Phi({own: phi[outer] for own, outer in names.items()}) for names in self._names]
 
     def _matrices(self, phi: Phi, index: Array) -> list[Any]:
         return [piece.covariance(inner, index) for piece, inner in zip(self.pieces, self.inner(phi), strict=True)]
@@ -163,7 +166,7 @@ class Combination(CovarianceStructure):
     def jacobian(self, phi: Phi, index: Array) -> dict[str, Array]:
         matrices = self._matrices(phi, index)
         out: dict[str, Array] = {}
-        for k, (piece, names, inner) in enumerate(zip(self.pieces, self._names(), self.inner(phi), strict=True)):
+        for k, (piece, names, inner) in enumerate(zip(self.pieces, self._names, self.inner(phi), strict=True)):
             slope = self._slope(k, matrices, index)
             with np.errstate(invalid="ignore"):
                 out |= {names[name]: part * slope for name, part in piece.jacobian(inner, index).items()}

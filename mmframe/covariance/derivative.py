@@ -18,6 +18,7 @@ from mmframe.covariance.structure import CovarianceStructure, Param, Phi, Points
 _STEP = 1e-5
 _COMPLEX_STEP = 1e-30
 _AGREEMENT = 1e-6
+FEW = 12  # points that are enough to choose the method, where there may be very many
 
 
 class DerivativeMethod(enum.Enum):
@@ -56,6 +57,18 @@ def central_differences(function: Callable[[Array], Array], point: Array, scale:
     return np.stack(columns)
 
 
+def typical_sizes(params: tuple[Param, ...], flat: Array) -> Array:
+    """The size of each entry of the flat φ, for steps: its own, or a thousandth of the largest of its parameter where it
+    carries the scale (whatever its units), of 1 where it is a shape."""
+    sizes, place = np.abs(flat), 0
+    for param in params:
+        part = slice(place, place + param.domain.count)
+        place += param.domain.count
+        floor = 1e-3 * (float(np.max(sizes[part], initial=0.0)) if param.scale_power else 1.0)
+        sizes[part] = np.maximum(sizes[part], floor if floor > 0.0 else 1e-3)
+    return sizes
+
+
 def _stays_inside(domain: Domain, flat: Array) -> bool:
     return not isinstance(domain, Box) or bool(np.all(flat > domain.low) and np.all(flat < domain.high))
 
@@ -67,9 +80,10 @@ def _differences(structure: CovarianceStructure, params: tuple[Param, ...], flat
         return np.asarray(structure.covariance(make_phi(params, values), index), dtype=float)
 
     owner = [param for param in params for _ in range(param.domain.count)]
+    sizes = typical_sizes(params, flat)
     rows = []
     for k, param in enumerate(owner):
-        step = _STEP * max(abs(flat[k]), 1e-3)
+        step = _STEP * sizes[k]
 
         def moved(by: float, k: int = k) -> Array:
             values = flat.copy()

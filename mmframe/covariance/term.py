@@ -9,6 +9,7 @@ from attrs import frozen
 
 from mmframe.covariance.bijections import Bijection
 from mmframe.covariance.derivative import (
+    FEW,
     DerivativeMethod,
     central_differences,
     choose_method,
@@ -16,14 +17,13 @@ from mmframe.covariance.derivative import (
     flatten_phi,
     jacobian,
     make_phi,
+    typical_sizes,
 )
 from mmframe.covariance.domain import Array
 from mmframe.covariance.parameterization import Parameterization, resolve_bijection
 from mmframe.covariance.project import project
 from mmframe.covariance.structure import CovarianceStructure, Param, Phi, Points
 from mmframe.errors import Issue, SpecError
-
-_FEW = 12  # points at which the method of differentiation is chosen, where a structure need not see them all
 
 
 @lru_cache(maxsize=256)
@@ -82,12 +82,12 @@ class BoundTerm:
         try:
             params = tuple(structure.params(points))
         except ValueError as problem:
-            raise SpecError(Issue(label, structure.name, str(problem))) from None
+            raise SpecError(Issue(f"{label} ({group})", str(problem))) from None
         bijections = tuple(resolve_bijection(parameterization, param) for param in params)
         if at is None:
             method, constant = derivative_method(structure, params, points.index)
             return cls(label, group, structure, points, params, bijections, method, constant, (points.index,), stratum)
-        method, _ = derivative_method(structure, params, points.index[:_FEW])
+        method, _ = derivative_method(structure, params, points.index[:FEW])
         return cls(label, group, structure, points, params, bijections, method, None, at, stratum)
 
     @cached_property
@@ -204,7 +204,7 @@ class BoundTerm:
             curved = central_differences(
                 lambda v: self.natural_pull(self.natural_jacobians(v), scores),
                 flat,
-                step * np.maximum(np.abs(flat), 1e-3),
+                step * typical_sizes(self.params, flat),
             )
             out += inner.T @ (0.5 * (curved + curved.T)) @ inner
         for param, bijection, (s, t) in zip(self.params, self.bijections, self._slices, strict=True):

@@ -35,7 +35,11 @@ def pattern_effects(design: Design, G: tuple[Array, ...], entries: Array, column
         for f in factors
     ]
     for blocks in Patterns.of(design).blocks:
-        precisions, _ = inverse(entries[blocks.place])
+        residual = entries[blocks.place]
+        try:
+            precisions, _ = inverse(residual)
+        except np.linalg.LinAlgError:  # R is singular, at a bound of its structure: V is not
+            precisions = None
         for lo in range(0, len(blocks.rows), _BLOCKS):
             part = Blocks(blocks.rows[lo : lo + _BLOCKS], blocks.member[lo : lo + _BLOCKS], blocks.leader, blocks.place)
             wide, prior, owner = [], [], []
@@ -47,10 +51,16 @@ def pattern_effects(design: Design, G: tuple[Array, ...], entries: Array, column
                 prior.append(np.kron(np.eye(levels.shape[1]), roots[f]))
                 owner.append(levels)
             Zw, Lambda = np.concatenate(wide, axis=2), np.asarray(block_diag(*prior))
-            pulled = Zw.swapaxes(1, 2) @ precisions[part.member]  # Z'R⁻¹
-            inner = Lambda.T @ (pulled @ Zw) @ Lambda + np.eye(Lambda.shape[1])
-            joint = Lambda @ np.linalg.inv(inner) @ Lambda.T
-            said = joint @ (pulled @ columns[part.rows])
+            if precisions is not None:
+                pulled = Zw.swapaxes(1, 2) @ precisions[part.member]  # Z'R⁻¹
+                inner = Lambda.T @ (pulled @ Zw) @ Lambda + np.eye(Lambda.shape[1])
+                joint = Lambda @ np.linalg.inv(inner) @ Lambda.T
+                said = joint @ (pulled @ columns[part.rows])
+            else:
+                through = Zw @ (Lambda @ Lambda.T)  # ZG
+                inverses, _ = inverse(residual[part.member] + through @ Zw.swapaxes(1, 2))
+                joint = Lambda @ Lambda.T - through.swapaxes(1, 2) @ inverses @ through
+                said = through.swapaxes(1, 2) @ (inverses @ columns[part.rows])
             place = 0
             numbers = []
             for f, levels in zip(factors, owner, strict=True):

@@ -121,6 +121,7 @@ def _candidates(domain: Box) -> list[Callable[[float], list[float]]]:
         return [
             lambda here: [low + (here - low) * 16.0**k for k in (-3, -2, -1, 1, 2, 3, 4)],
             lambda here: [low + (here - low) * factor for factor in (0.25, 0.5, 2.0, 4.0)],
+            lambda here: [low + (here - low) * factor for factor in (0.7, 0.85, 1.2, 1.4)],
         ]
     return [lambda here: [here - 1.0, here - 0.3, here + 0.3, here + 1.0]]
 

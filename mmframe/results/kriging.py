@@ -105,9 +105,17 @@ class Observed:
                 mine = part[new.stratum[which[leader[part]]] == k]
                 sigma = self.covariance(int(k), joined[leader[mine]])
                 cross = sigma[:, :m, m]
-                weights[mine] = np.linalg.solve(sigma[:, :m, :m], cross[:, :, None])[:, :, 0]
+                weights[mine] = _solved(sigma[:, :m, :m], cross)
                 rest[mine] = sigma[:, m, m] - np.einsum("pm,pm->p", weights[mine], cross)
         rows[which, :m], a[which, :m], left[which] = at, weights[member], rest[member]
+
+
+def _solved(sigma: Array, cross: Array) -> Array:
+    """Σ⁻¹c for each, by the pseudoinverse where Σ is singular: (P, m)."""
+    try:
+        return np.asarray(np.linalg.solve(sigma, cross[:, :, None])[:, :, 0])
+    except np.linalg.LinAlgError:
+        return np.asarray(np.einsum("pij,pj->pi", np.linalg.pinv(sigma, hermitian=True), cross))
 
 
 def _nearest(at: Ints, places: Array, new: Array) -> tuple[Ints, Array]:

@@ -15,7 +15,7 @@ from scipy.stats import norm
 
 from mmframe.covariance import report
 from mmframe.covariance.derivative import central_differences
-from mmframe.covariance.domain import Array
+from mmframe.covariance.domain import Array, OutsideDomainError
 from mmframe.likelihood.engine import Engine
 from mmframe.optimize.pipeline import Found
 from mmframe.optimize.problem import Problem
@@ -94,6 +94,12 @@ def _covariance_and_jacobian(
     errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
 
     def read(point: Array) -> Array:
+        try:
+            return reading(point)
+        except OutsideDomainError:  # a step off the domain, from its edge: no derivative there
+            return np.full(len(rows) + 1, np.nan)
+
+    def reading(point: Array) -> Array:
         if cover.residual:
             natural = cover.natural(point, 1.0)
             s2 = cover.residual_variance(natural)

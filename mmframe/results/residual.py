@@ -94,15 +94,39 @@ def standard_deviations(residual: ResidualDesign, terms: tuple[BoundTerm, ...], 
     return out
 
 
+def cholesky_or_nan(matrices: Array) -> Array:
+    """Lower factors (P, m, m); NaN for a matrix that is singular."""
+    try:
+        return np.linalg.cholesky(matrices)
+    except np.linalg.LinAlgError:
+        out = np.full_like(matrices, np.nan)
+        inside = np.linalg.eigvalsh(matrices)[:, 0] > 1e-12 * np.max(np.abs(matrices), axis=(1, 2))
+        out[inside] = np.linalg.cholesky(matrices[inside])
+        return out
+
+
+def roots_of(matrices: Array) -> Array:
+    """Square roots (P, m, m) with LL' the matrices, also of singular ones."""
+    roots = cholesky_or_nan(matrices)
+    singular = np.isnan(roots[:, 0, 0])
+    if np.any(singular):
+        values, vectors = np.linalg.eigh(matrices[singular])
+        roots[singular] = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+    return roots
+
+
 def whitened(residual: ResidualDesign, terms: tuple[BoundTerm, ...], flats: tuple[Array, ...], values: Array) -> Array:
-    """L⁻¹e of each subject, with LL' its covariance in the order of its points: independent, of variance 1. (n,)."""
+    """L⁻¹e of each subject, with LL' its covariance in the order of its points: independent, of variance 1. (n,).
+
+    NaN where the covariance is singular.
+    """
     out = np.empty(values.size)
     for term, flat, stacks in zip(terms, flats, rows_of_subjects(residual), strict=True):
         for stack in stacks:
             m = stack.rows.shape[1]
             step = max(1, _ENTRIES // (m * m))
             for lo in range(0, len(stack.index), step):
-                roots = np.linalg.cholesky(term.covariance_at(flat, stack.index[lo : lo + step]))
+                roots = cholesky_or_nan(term.covariance_at(flat, stack.index[lo : lo + step]))
                 mine = (stack.member >= lo) & (stack.member < lo + step)
                 rows = stack.rows[mine]
                 if m > 48 and len(roots) == 1:
@@ -127,7 +151,7 @@ def drawn(
             m = stack.rows.shape[1]
             step = max(1, _ENTRIES // (m * m))
             for lo in range(0, len(stack.index), step):
-                roots = np.linalg.cholesky(term.covariance_at(flat, stack.index[lo : lo + step]))
+                roots = roots_of(term.covariance_at(flat, stack.index[lo : lo + step]))
                 mine = (stack.member >= lo) & (stack.member < lo + step)
                 rows = stack.rows[mine]
                 which = stack.member[mine] - lo

@@ -176,11 +176,9 @@ class FittedSource(Source):
 
     @cached_property
     def effects(self) -> Effects:
-        covariance, flats = self.covariance, self.found.point.flats
-        # the engine's σ² is 1 where R carries the scale
-        scale = 1.0 if covariance.residual else self.found.point.sigma2
-        G, R = covariance.matrices_at(flats)
-        return self.engine.effects(self.design, tuple(g / scale for g in G), self.found.evaluation.beta, R)
+        scale = self.found.point.sigma2  # covariances of effects are relative to σ²
+        G, R = (tuple(m / scale for m in part) for part in self.covariance.matrices_at(self.found.point.flats))
+        return self.engine.effects(self.design, G, self.found.evaluation.beta, R)
 
     @cached_property
     def fitted(self) -> Array:

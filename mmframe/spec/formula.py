@@ -25,6 +25,7 @@ _GROUP_NAME = re.compile(r"^(?:[^\W\d][\w.]*|`[^`]+`)$")
 # Formulas may come from anybody: these bound what reading one can cost.
 _MAX_LENGTH = 10_000
 _MAX_GROUPS = 20
+_MAX_PARTS = 5
 # A structure by its qualified name, distribution and all: `mmframe-spatial/matern(`. Its hyphens are no minus signs.
 _CALL = re.compile(r"([A-Za-z_][\w.]*(?:-[\w.]+)*(?:/[a-z][a-z0-9_]*)?)\(")
 _QUALIFIED = re.compile(r"(?<![\w.])[A-Za-z][\w.]*(?:-[\w.]+)*/[a-z][a-z0-9_]*\(")
@@ -38,7 +39,7 @@ class ParsedFormula:
     random: tuple[TermSpec, ...]
 
 
-def _short(text: str, where: str) -> None:
+def check_length(text: str, where: str) -> None:
     if len(text) > _MAX_LENGTH:
         raise FormulaError(Issue(where, f"{len(text)} characters", f"at most {_MAX_LENGTH}"))
 
@@ -89,7 +90,7 @@ def parse_formula(text: str, where: str = "formula", transforms: Collection[str]
     """Read a whole formula. Raises FormulaError with the place and the piece at fault."""
     if not isinstance(text, str) or not text.strip():
         raise FormulaError(Issue(where, repr(text), "a formula such as 'y ~ x + (1 | group)'"))
-    _short(text, where)
+    check_length(text, where)
     return _parse(text, where, frozenset(transforms))
 
 
@@ -199,9 +200,13 @@ def call_terms(name: str, arguments: str, where: str, transforms: Collection[str
     return [evolve(term, by=by) for term in found]
 
 
-def _part(text: str, combinator: str, where: str, transforms: Collection[str]) -> Part:
+def _part(text: str, combinator: str, where: str, transforms: Collection[str], depth: int = 1) -> Part:
     """`ar1(visit)` or `toep(0 + visit, bands=3)`, a part of a combinator."""
     piece = text.strip()
+    if depth > _MAX_PARTS:
+        raise FormulaError(
+            Issue(where, f"combinators within each other in {shown(piece)}", f"at most {_MAX_PARTS} levels")
+        )
     call = split_call(piece)
     if call is None:
         allowed = "structures with their columns, such as us(trait), ar1(time)"
@@ -209,7 +214,7 @@ def _part(text: str, combinator: str, where: str, transforms: Collection[str]) -
     name, (basis, *rest) = call[0], split_top(call[1], ",")
     if name in COMBINATORS:
         inner = [basis, *(r for r in rest if not _is_option(r))]
-        parts = tuple(_part(p, name, where, transforms) for p in inner)
+        parts = tuple(_part(p, name, where, transforms, depth + 1) for p in inner)
         options = _options(name, [r for r in rest if _is_option(r)], where)
         return Part(" + ".join(p.basis for p in parts), Choice(name, options, parts))
     return Part(checked(basis.strip(), where, transforms), Choice(name, _options(name, rest, where)))
@@ -243,7 +248,7 @@ def _options(name: str, given: list[str], where: str) -> dict[str, Any]:
 
 def read_term(text: str, where: str, transforms: Collection[str] = ()) -> list[TermSpec]:
     """One term as a builder or a document gives it: `1 + x | g`, `(1 + x | g)` or `ar1(0 + visit | subject)`."""
-    _short(text, where)
+    check_length(text, where)
     piece = text.strip()
     found = _bar_terms(f"({piece})" if split_bar(piece) is not None else piece, where, transforms)
     if found is None:

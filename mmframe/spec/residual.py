@@ -9,7 +9,7 @@ from attrs import evolve
 
 from mmframe.errors import FormulaError, Issue
 from mmframe.spec.expressions import shown
-from mmframe.spec.formula import call_terms, split_call, split_top
+from mmframe.spec.formula import call_terms, check_length, split_call, split_top
 from mmframe.spec.model import Choice, Part, TermSpec
 
 _NAME = re.compile(r"^(?:[^\W\d][\w.]*|`[^`]+`)$")
@@ -21,6 +21,7 @@ def read_residual(text: str, where: str = "residual") -> TermSpec:
 
     Raises FormulaError.
     """
+    check_length(str(text), where)
     given = split_call(text.strip()) if isinstance(text, str) else None
     if given is None:
         remedy = "the rows of one group correlate, those of others do not"
@@ -66,6 +67,7 @@ def columns(basis: str, where: str) -> tuple[str, ...]:
 
 def read_variance(text: str, where: str = "variance", known: Collection[str] = ()) -> tuple[Choice, ...]:
     """`ident(sex)`, `power(fitted)`, or a product of such: `ident(sex) * power(time)`. Raises FormulaError."""
+    check_length(str(text), where)
     found = []
     for piece in split_top(text, "*") if isinstance(text, str) else [""]:
         given = split_call(piece.strip())
