@@ -120,6 +120,7 @@ def residual_design(spec: ModelSpec, specs: tuple[LeafSpec, ...], frame: pd.Data
         rows = np.flatnonzero(stratum == k)
         part = frame.iloc[rows]
         layout = Layout.of(specs, part, within[rows])
+        _check_numeric(layout)
         own = layout.index(part, within[rows])
         points, number = layout.points(own)
         index = np.zeros((n, own.shape[1])) if index is None else index
@@ -151,6 +152,20 @@ def number_within(codes: NDArray[np.intp]) -> NDArray[np.intp]:
     out = np.empty(codes.size, dtype=np.intp)
     out[order] = np.arange(codes.size) - np.repeat(np.cumsum(counts) - counts, counts)
     return out
+
+
+def _check_numeric(layout: Layout) -> None:
+    """Coordinates are numbers or times: the ranks of categories have no distances."""
+    for leaf in layout.leaves:
+        if leaf.known is None or leaf.spec.kind is not IndexKind.COORDINATES:
+            continue
+        for column, levels in zip(leaf.known.columns, leaf.known.categories, strict=True):
+            if levels is not None:
+                raise DataError(
+                    f"residual: {column!r} has categories such as {levels[0]!r} · allowed: numbers or times, where a structure"
+                    ' or a variance function takes coordinates · for a variance of each category use variance="ident('
+                    f'{column})"'
+                )
 
 
 def _check_strata(subject: NDArray[np.intp], stratum: NDArray[np.intp], levels: Any, names: list[str], by: str) -> None:

@@ -151,10 +151,19 @@ def transposed(b: Array, o: Array, columns: Array) -> Array:
 
 def solved_transposed(b: Array, o: Array, columns: Array) -> Array:
     """B'⁻¹C for columns (n, c), in O(n)."""
+    return _solved(b, o, columns, "T")
+
+
+def solved(b: Array, o: Array, columns: Array) -> Array:
+    """B⁻¹C for columns (n, c), in O(n)."""
+    return _solved(b, o, columns, "N")
+
+
+def _solved(b: Array, o: Array, columns: Array, trans: str) -> Array:
     bands = np.zeros((2, b.size))
     bands[0] = b
     bands[1, :-1] = o[1:]
-    out, failed = lapack.dtbtrs(bands, columns, uplo="L", trans="T")
+    out, failed = lapack.dtbtrs(bands, columns, uplo="L", trans=trans)
     if failed:
         raise np.linalg.LinAlgError("a chain with a zero link")
     return np.asarray(out)

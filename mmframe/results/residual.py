@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from attrs import frozen
-from scipy.linalg import solve_triangular
+from numpy.typing import NDArray
 
 from mmframe.covariance.combine import Product
 from mmframe.covariance.domain import Array
 from mmframe.covariance.term import BoundTerm
 from mmframe.design.residual import ResidualDesign
 from mmframe.errors import Issue, SpecError, UnknownNameError, unknown
+from mmframe.likelihood.chain import Chain, Links, applied, solved
 from mmframe.likelihood.subjects import rows_of_subjects
 
+Ints = NDArray[np.intp]
 MAX_TABLE = 400  # points up to which Σ is written out
 _ENTRIES = 4_000_000  # entries of stacks of matrices that are worked at a time
 
@@ -115,48 +118,60 @@ def roots_of(matrices: Array) -> Array:
     return roots
 
 
+def _matrices(
+    residual: ResidualDesign, terms: tuple[BoundTerm, ...], flats: tuple[Array, ...]
+) -> Iterator[tuple[Array, Ints, Ints]]:
+    """Σ of patterns of subjects (P, m, m), some at a time, with the rows (count, m) that have them and which one (count,)."""
+    for term, flat, stacks in zip(terms, flats, rows_of_subjects(residual), strict=True):
+        for stack in stacks:
+            step = max(1, _ENTRIES // stack.rows.shape[1] ** 2)
+            for lo in range(0, len(stack.index), step):
+                mine = (stack.member >= lo) & (stack.member < lo + step)
+                yield term.covariance_at(flat, stack.index[lo : lo + step]), stack.rows[mine], stack.member[mine] - lo
+
+
+def _chain(
+    residual: ResidualDesign, terms: tuple[BoundTerm, ...], flats: tuple[Array, ...]
+) -> tuple[Array, Array] | None:
+    """The rows (b, o) of a bidiagonal inverse factor in the residual's order; None where a covariance is singular."""
+    chain = Chain.of(residual, residual.order)
+    links = [
+        Links.of(term.covariance_at(flat, index))
+        for term, flat, stacks in zip(terms, flats, chain.stacks, strict=True)
+        for index in stacks
+    ]
+    known = [link for link in links if link is not None]
+    if len(known) < len(links):
+        return None
+    return chain.spread([link.b for link in known]), chain.spread([link.o for link in known])
+
+
 def whitened(residual: ResidualDesign, terms: tuple[BoundTerm, ...], flats: tuple[Array, ...], values: Array) -> Array:
     """L⁻¹e of each subject, with LL' its covariance in the order of its points: independent, of variance 1. (n,).
 
     NaN where the covariance is singular.
     """
     out = np.empty(values.size)
-    for term, flat, stacks in zip(terms, flats, rows_of_subjects(residual), strict=True):
-        for stack in stacks:
-            m = stack.rows.shape[1]
-            step = max(1, _ENTRIES // (m * m))
-            for lo in range(0, len(stack.index), step):
-                roots = cholesky_or_nan(term.covariance_at(flat, stack.index[lo : lo + step]))
-                mine = (stack.member >= lo) & (stack.member < lo + step)
-                rows = stack.rows[mine]
-                if m > 48 and len(roots) == 1:
-                    out[rows] = solve_triangular(roots[0], values[rows].T, lower=True).T
-                else:
-                    which = stack.member[mine] - lo
-                    half = np.linalg.inv(roots)
-                    out[rows] = (half[which] @ values[rows][:, :, None])[:, :, 0]
+    chain = _chain(residual, terms, flats) if residual.banded else None
+    if chain is not None:
+        out[residual.order] = applied(*chain, values[residual.order, None])[:, 0]
+        return out
+    for matrices, rows, which in _matrices(residual, terms, flats):
+        half = np.linalg.inv(cholesky_or_nan(matrices))
+        out[rows] = (half[which] @ values[rows][:, :, None])[:, :, 0]
     return out
 
 
-def drawn(
-    residual: ResidualDesign,
-    terms: tuple[BoundTerm, ...],
-    flats: tuple[Array, ...],
-    noise: Array,
-) -> Array:
+def drawn(residual: ResidualDesign, terms: tuple[BoundTerm, ...], flats: tuple[Array, ...], noise: Array) -> Array:
     """Correlated residuals L u from independent ones u (n, k), before weights: (n, k)."""
     out = np.empty_like(noise)
-    for term, flat, stacks in zip(terms, flats, rows_of_subjects(residual), strict=True):
-        for stack in stacks:
-            m = stack.rows.shape[1]
-            step = max(1, _ENTRIES // (m * m))
-            for lo in range(0, len(stack.index), step):
-                roots = roots_of(term.covariance_at(flat, stack.index[lo : lo + step]))
-                mine = (stack.member >= lo) & (stack.member < lo + step)
-                rows = stack.rows[mine]
-                which = stack.member[mine] - lo
-                for part in np.array_split(
-                    np.arange(len(rows)), max(1, len(rows) * m * (m + noise.shape[1]) // _ENTRIES)
-                ):
-                    out[rows[part]] = roots[which[part]] @ noise[rows[part]]
+    chain = _chain(residual, terms, flats) if residual.banded else None
+    if chain is not None:
+        out[residual.order] = solved(*chain, noise[residual.order])
+        return out
+    for matrices, rows, which in _matrices(residual, terms, flats):
+        roots = roots_of(matrices)
+        m = rows.shape[1]
+        for part in np.array_split(np.arange(len(rows)), max(1, len(rows) * m * (m + noise.shape[1]) // _ENTRIES)):
+            out[rows[part]] = roots[which[part]] @ noise[rows[part]]
     return out

@@ -18,6 +18,7 @@ from mmframe.covariance.project import divergence, project_numerically
 from mmframe.covariance.structure import CovarianceStructure, Param, Phi, Points, same_point
 from mmframe.covariance.term import BoundTerm
 from mmframe.design.design import Design
+from mmframe.likelihood.banded import BandedEngine
 from mmframe.likelihood.dense import DenseEngine
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.pattern import PatternEngine
@@ -76,6 +77,10 @@ def check_covariance_structure(structure: CovarianceStructure, sizes: tuple[int,
             if not structure.singular:
                 check_residual_against_oracle(
                     structure, entry.cls(), points_for(structure, size), PatternEngine, random=False
+                )
+            if structure.markov(points_for(structure, size)):
+                check_residual_against_oracle(
+                    structure, entry.cls(), points_for(structure, size), BandedEngine, random=True
                 )
         done.append(f"value, gradient and Hessian equal the dense oracle on both sides ({entry.name})")
     return done
