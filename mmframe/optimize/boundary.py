@@ -77,3 +77,13 @@ def settled(params: tuple[Param, ...], flat: Array, sigma2: float, unit: Array) 
             values = np.where(values - domain.low <= edge, domain.low, values)
             out[part] = np.where(domain.high - values <= edge, domain.high, values)
     return out
+
+
+def into_the_cone(G: Array, unit: Array, most: float) -> Array:
+    """G moved well inside the cone, and its largest eigenvalues to `most`, in units of its basis."""
+    scaled = np.outer(unit, unit) * 0.5 * (G + G.T)
+    values, vectors = np.linalg.eigh(scaled)
+    values = np.minimum(values, most)
+    floor = max(0.02 * float(values[-1]), 1e-3)
+    lifted = (vectors * np.maximum(values, floor)) @ vectors.T
+    return np.asarray(lifted / np.outer(unit, unit))

@@ -62,10 +62,12 @@ def describe_model(model: Model, resolved: Resolved, engines: Sequence[type[Engi
     own = "" if design.residual is not None else " and σ²"
     lines += [_line("covariance", f"{_count(size, 'parameter')}{own}"), _line("engine", chosen.name)]
     spare = "it was not asked for" if model.spec.engine is not None else f"{chosen.name} comes before it"
+    reasons: dict[str, list[str]] = {}
     for engine in engines:
         if engine.name != chosen.name:
             reason = engine.refuses(design)
-            lines.append(f"  not {engine.name}: {spare if reason is None else reason}")
+            reasons.setdefault(spare if reason is None else reason, []).append(engine.name)
+    lines += [f"  not {', '.join(names)}: {reason}" for reason, names in reasons.items()]
     lines += ["blocks", *(f"  {line}" for line in chosen.describe().splitlines())]
     return "\n".join(lines)
 

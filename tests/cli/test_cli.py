@@ -407,7 +407,7 @@ def test_describe_a_specification(folder: Path) -> None:
         "grouping     Subject: 18 levels x 2 columns: Intercept, Days",
         "covariance   3 parameters and σ²",
         "engine       pooled",
-        "not blocked: pooled comes before it",
+        "not blocked, dense: pooled comes before it",
         "not dense: pooled comes before it",
         "18 levels, a block of 2 x 2 each",
     ):
@@ -449,7 +449,7 @@ def test_describe_without_data_or_random_effects(folder: Path) -> None:
     assert "blocks" not in bare.stdout
     fixed = run("describe", write(folder, "formula: Reaction ~ Days\ndata: sleep.csv\n"))
     assert "engine       dense" in fixed.stdout
-    assert "not blocked: it takes a design with random effects, and this one has none" in fixed.stdout
+    assert "not pooled, blocked: it takes a design with random effects, and this one has none" in fixed.stdout
 
 
 def test_describe_a_file_of_any_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
