@@ -15,7 +15,7 @@ class Nlme(RPackage):
 
     name = "nlme"
     structures = frozenset({"us", "ar1", "car1"})
-    # SLOW
+    # A fit of `mmrm_20000` took 138 s.
     slow = frozenset({"mmrm_20000", "mmrm_200000"})
 
     def unable(self, case: Case) -> str:

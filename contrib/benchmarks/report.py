@@ -72,12 +72,13 @@ def _table(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
     return head, [_row(series, outcome.reference, memory) for series in outcome.series]
 
 
-def _title(outcome: Outcome) -> str:
+def _title(outcome: Outcome, mark: str = "") -> str:
+    """mark: what stands around code."""
     case = outcome.case
     criterion = "REML" if case.reml else "ML"
     groups = " + ".join(f"{count:,}" for count in case.levels)
-    residual = f", residual {case.residual}" if case.residual else ""
-    return f"{case.formula}{residual}, {criterion}, {len(case.data):,} rows, {groups} groups"
+    residual = f", residual {mark}{case.residual}{mark}" if case.residual else ""
+    return f"{mark}{case.formula}{mark}{residual}, {criterion}, {len(case.data):,} rows, {groups} groups"
 
 
 def _footnote(outcome: Outcome) -> str:
@@ -99,7 +100,7 @@ def markdown(outcome: Outcome) -> str:
     lines = [
         f"### `{outcome.case.name}`",
         "",
-        f"`{outcome.case.formula}`{_title(outcome)[len(outcome.case.formula) :]}",
+        _title(outcome, "`"),
         "",
     ]
     lines += [f"| {' | '.join(head)} |", "|:--" + "|--:" * (len(head) - 1) + "|"]

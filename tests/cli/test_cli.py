@@ -408,7 +408,6 @@ def test_describe_a_specification(folder: Path) -> None:
         "covariance   3 parameters and σ²",
         "engine       pooled",
         "not blocked, dense: pooled comes before it",
-        "not dense: pooled comes before it",
         "18 levels, a block of 2 x 2 each",
     ):
         assert word in result.stdout
