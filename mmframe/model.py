@@ -250,11 +250,12 @@ def build(spec: ModelSpec, data: Any, registry: Registry | None = None, fitted: 
         again = partial(build, spec, data, registry)
     model = Model(spec, design, engine, covariance, resolved.stages, registry, clock.seconds, again)
     _check_size(design, covariance)
+    clock.lap("design")
     special = design.residual is not None or any(c.index_kind is not UNORDERED for c in random)
     # what is tied may tell apart what alone could not be; later rounds of fitted values are the same model
     if special and not spec.tie and fitted is None:
         flats, sigma2 = model.starting_point
         start = flats if covariance.residual else covariance.rescale(flats, 1.0 / np.sqrt(sigma2))
         check_parameters(engine, covariance, start, natural_names(covariance, model.reported), spec.fix)
-    clock.lap("design")
+    clock.lap("start")
     return model

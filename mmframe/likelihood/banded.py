@@ -27,8 +27,9 @@ from mmframe.likelihood.residual_engine import Pulled, ResidualEngine, Scores, S
 from mmframe.likelihood.stack import vech_place
 
 # Rows of a subject beyond which one matrix a pattern costs more whatever is shared; patterns to blocks below which they
-# are shared; rows below which single matrices cost less; and how many subjects are looked at.
-_LONG, _SHARED, _SHORT, _LOOKED_AT = 48, 0.3, 6.0, 400
+# are shared; rows below which single matrices cost less, and how much more they may have beside random effects; how many
+# subjects are looked at.
+_LONG, _SHARED, _SHORT, _WITH_EFFECTS, _LOOKED_AT = 48, 0.3, 3.0, 4.0, 400
 
 
 @frozen(eq=False)
@@ -94,7 +95,7 @@ class BandedEngine(ResidualEngine):
         blocks = Patterns.of(some).blocks
         shared = sum(b.patterns for b in blocks) < _SHARED * sum(len(b.rows) for b in blocks)
         # levels of random effects cost this engine more than a pattern
-        return not shared and float(np.mean(sizes)) > (2.0 if design.terms else 1.0) * _SHORT
+        return not shared and float(np.mean(sizes)) > (_WITH_EFFECTS if design.terms else 1.0) * _SHORT
 
     @classmethod
     def reduce(cls, design: Design) -> BandedEngine:
@@ -261,35 +262,35 @@ class BandedEngine(ResidualEngine):
         """P, Q, T and the bend from what each tangent gives."""
         d_link, e, h, x, g, u, a, N_j, F_sum = pieces
         k, q, r = len(u), self.q, self.Y.shape[1]
-        P, Q = np.zeros((k, r, r)), np.zeros((k, k, r, r))
+        P = np.zeros((k, r, r))
         T, trace, bend = np.zeros((k, k)), np.zeros(k), np.zeros((k, k))
         Zu = [self._products(state.Z, one) for one in u]
         MZu = [stack.product(state.M, one) for one in Zu]
         MN = [stack.product(state.M, one) for one in N_j]
+        GW = [np.tensordot(G, W, axes=1) for G in moved]
+        Ma, Me, Mh = ([self._by_row(one, state.M) for one in many] for many in (a, e, h))
+        xw, gw = ([one @ weight for one in many] for many in (x, g))
         W_sum = W.sum(axis=2)
         together = self._links_together(state, parts)
         on_b, on_o = (self.chain.gathered(v) for v in self._adjoint(state, weight))
         for link, dR, on_b_, on_o_ in zip(state.links, R_tangents, on_b, on_o, strict=True):
             bend += link.curved(dR, on_b_, on_o_)
+        wide, left, right = np.hstack(u), _as_columns(Zu), _as_columns(MZu)
+        Q = (wide.T @ wide - left.T @ right).reshape(k, r, k, r).transpose(0, 2, 1, 3)
         for j in range(k):
             P[j] = state.w.T @ u[j]
             traces = np.trace(moved[j] @ W_sum) - 2.0 * np.sum(d_link[j])
             trace[j] = traces - (np.einsum("aam->", MN[j]) if q else 0.0)
             for i in range(j + 1):
-                Q[j, i] = u[j].T @ u[i] - np.einsum("axm,aym->xy", Zu[j], MZu[i])
-                Q[i, j] = Q[j, i].T
                 own = 2.0 * float(d_link[j] @ d_link[i])
                 T[j, i] = own + 2.0 * together[j, i]
                 bend[j, i] += 2.0 * own + 2.0 * together[j, i]
-                mixed = x[i].T @ g[j] + x[j].T @ g[i] + g[j].T @ g[i]
-                bend[j, i] -= 2.0 * float(np.sum(weight * mixed))
+                bend[j, i] -= 2.0 * float(np.sum(xw[i] * g[j]) + np.sum(xw[j] * g[i]) + np.sum(gw[j] * g[i]))
                 if q:
                     T[j, i] += np.sum(moved[i] * F_sum[j].T) + np.sum(moved[j] * F_sum[i].T)
-                    T[j, i] += float(np.einsum("ab,bcm,cd,dam->", moved[j], W, moved[i], W, optimize=True))
-                    T[j, i] -= 2.0 * float(np.sum(self._by_row(a[j], state.M) * a[i]))
-                    T[j, i] += float(np.einsum("abm,bam->", MN[j], MN[i]))
-                    Mh, Me = self._by_row(h[j], state.M), self._by_row(e[j], state.M)
-                    bend[j, i] -= 2.0 * float(np.sum(Mh * e[i]) + np.sum(Me * h[i]) + np.sum(Mh * h[i]))
+                    T[j, i] += float(np.einsum("abm,bam->", GW[j], GW[i]) + np.einsum("abm,bam->", MN[j], MN[i]))
+                    T[j, i] -= 2.0 * float(np.sum(Ma[j] * a[i]))
+                    bend[j, i] -= 2.0 * float(np.sum(Mh[j] * e[i]) + np.sum(Me[j] * h[i]) + np.sum(Mh[j] * h[i]))
                 T[i, j], bend[i, j] = T[j, i], bend[j, i]
         return Second(P, Q, T, trace, bend)
 
@@ -320,3 +321,8 @@ class BandedEngine(ResidualEngine):
         if state is None:
             raise np.linalg.LinAlgError("the residual covariance is not positive definite")
         return Pulled((state.M.transpose(2, 0, 1),), (state.moved.transpose(2, 0, 1),))
+
+
+def _as_columns(products: list[Array]) -> Array:
+    """Products by level (q, r, m) of k tangents, side by side: (q m, k r)."""
+    return np.hstack([one.transpose(0, 2, 1).reshape(-1, one.shape[1]) for one in products])

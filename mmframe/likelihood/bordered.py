@@ -80,8 +80,8 @@ class _State:
 
 @frozen(eq=False)
 class BorderedEngine(ResidualEngine):
-    """inside: an engine of the blocks with the columns [Y Z_g].   widths: columns of each bordering term; sizes: the levels of
-    each bordering factor; columns: for each bordering term where its columns stand in Z_g, (levels, q)."""
+    """inside: an engine of the blocks with the columns [Y Z_g].   columns: for each bordering term where its columns stand in
+    Z_g, (levels, q).   levels: m_k of each term.   units: see `unit_scales`."""
 
     name: ClassVar[str] = "bordered"
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::mmframe.errors.IdentifiabilityW
 
 
 def joint(fit: mm.FitResult) -> tuple[Array, Array]:
-    """V of the rows and of ten more that repeat the first ones' design, by the structures themselves, in data units."""
+    """V and R of the rows, by the structures themselves, in data units."""
     source = fit.source
     design, (terms, flats) = source.design, source.residual_terms  # type: ignore[attr-defined]
     V = np.zeros((design.n, design.n))
