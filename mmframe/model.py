@@ -257,5 +257,5 @@ def build(spec: ModelSpec, data: Any, registry: Registry | None = None, fitted: 
         flats, sigma2 = model.starting_point
         start = flats if covariance.residual else covariance.rescale(flats, 1.0 / np.sqrt(sigma2))
         check_parameters(engine, covariance, start, natural_names(covariance, model.reported), spec.fix)
-    clock.lap("start")
+        clock.lap("start")
     return model
