@@ -66,6 +66,10 @@ def _tree(registry: Registry, basis: str, chosen: Any, where: str) -> Tree:
         parts = tuple(_tree(registry, p.basis, p.structure, where) for p in chosen.parts)
         if chosen.options:
             raise SpecError([unknown(f"{where}: {chosen.name}", "option", o, ["by"]) for o in chosen.options])
+        if chosen.name == BLOCK:  # blocks of blocks are blocks
+            parts = tuple(p for part in parts for p in (part.parts if part.combinator == BLOCK else (part,)))
+        elif any(t.combinator == BLOCK for part in parts for t in _inner(part)):
+            raise SpecError(Issue(where, f"{BLOCK!r} inside {chosen.name!r}", f"{BLOCK!r} outermost"))
         if chosen.name != HETEROGENEOUS:
             return Tree(basis, None, chosen.name, parts)
         if len(parts) != 1 or parts[0].structure is None:
@@ -199,13 +203,16 @@ def choose_engine(design: Design, engines: Sequence[type[Engine]]) -> type[Engin
 
     Raises EngineRefusedError with every engine's reason.
     """
-    reasons, able = [], []
+    reasons: list[str] = []
+    able: type[Engine] | None = None
     for engine in engines:
         reason = engine.refuses(design)
-        if reason is None:
-            able.append(engine)
-        else:
+        if reason is not None:
             reasons.append(f"{engine.name}: {reason}")
-    if able:
-        return next((engine for engine in able if engine.suits(design)), able[0])
+        elif engine.suits(design):
+            return engine
+        else:
+            able = able or engine
+    if able is not None:
+        return able
     raise EngineRefusedError("engine: no engine takes this model · " + " · ".join(reasons))

@@ -48,7 +48,7 @@ def assemble(
         term_columns(tree, term.label, term.group_name, lambda text: columns_of(text, names))
         for term, tree in zip(spec.random, trees, strict=True)
     ]
-    residual_specs = wanted_points(spec, residual, variances)
+    residual_specs = wanted_points(residual, variances)
     fixed_columns = columns_of(response, names) | columns_of(right, names)
     extra = {c for c in (spec.weights, spec.offset) if c is not None} | residual_columns(spec, residual_specs)
     extra |= {term.by for term in spec.random if term.by is not None}

@@ -146,6 +146,6 @@ def _block(parts: list[Built]) -> Built:
         start += width
     number = np.repeat(np.arange(len(parts)), sizes).astype(float)[:, None]
     labels = tuple(label for part in parts for label in part.points.labels)
-    bases = tuple(p.basis for p in parts if not isinstance(p.basis, BlockBasis))
+    bases = tuple(p.basis for p in parts if not isinstance(p.basis, BlockBasis))  # blocks hold no blocks
     Z = np.asfortranarray(np.hstack([p.Z for p in parts]))
     return Built(Z, Points(labels, np.hstack([*index, number])), tuple(leaves), BlockBasis(bases))

@@ -71,9 +71,7 @@ class ResidualDesign:
         return attrs.evolve(self, **parts, order=_in_order(parts["index"], parts["subject"]))
 
 
-def wanted_points(
-    spec: ModelSpec, residual: Tree | None, variances: tuple[CovarianceStructure, ...]
-) -> tuple[LeafSpec, ...] | None:
+def wanted_points(residual: Tree | None, variances: tuple[CovarianceStructure, ...]) -> tuple[LeafSpec, ...] | None:
     """What each leaf of the residual's structure, then each variance function, wants of its columns; None without any."""
     if residual is None:
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 
 from attrs import evolve
 
@@ -65,7 +64,7 @@ def columns(basis: str, where: str) -> tuple[str, ...]:
     return tuple(p.strip("`") for p in pieces)
 
 
-def read_variance(text: str, where: str = "variance", known: Collection[str] = ()) -> tuple[Choice, ...]:
+def read_variance(text: str, where: str = "variance") -> tuple[Choice, ...]:
     """`ident(sex)`, `power(fitted)`, or a product of such: `ident(sex) * power(time)`. Raises FormulaError."""
     check_length(str(text), where)
     found = []

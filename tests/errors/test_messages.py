@@ -396,6 +396,7 @@ def test_scales_do_not_mix(sleepstudy: pd.DataFrame) -> None:
         ({"residual": "kronecker(us(Days) | Subject, ar1(Days))"}, ("the option", "of 'kronecker'")),
         ({"residual": "kronecker(us(Days), us(Half) | Subject)"}, ("more than one variance", "put it first")),
         ({"residual": "block(us(Days), ar1(Half) | Subject)"}, ("block", "by='column'")),
+        ({"residual": "kronecker(us(Days), block(ar1(Half)) | Subject)"}, ("'block' inside 'kronecker'", "outermost")),
         ({"residual": "ar1(Days | Half)"}, ("more than one row at the point", "one row for each point")),
         ({"residual": "cs(Days | Subject, by='Half')"}, ("by='Half'", "ident(Half)")),
         ({"variance": "ar1(Days)"}, ("variance", "'ar1' is a covariance structure", "ident")),

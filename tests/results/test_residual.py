@@ -182,3 +182,11 @@ def test_tied_and_held_parameters() -> None:
     assert shown.loc["corr(1, 2 | residual)", "estimate"] == pytest.approx(0.3)
     assert shown.loc["sd(3 | residual)", "estimate"] == pytest.approx(1.5)
     assert shown.loc[["corr(1, 2 | residual)", "sd(3 | residual)"], "std_error"].isna().all()
+
+
+def test_blocks_of_blocks_are_blocks() -> None:
+    data = table()
+    one = mm.fit("y ~ x + block(us(1 + x), ar1(0 + visit), vc(0 + u) | s)", data, reml=False)
+    nested = mm.fit("y ~ x + block(block(us(1 + x), ar1(0 + visit)), vc(0 + u) | s)", data, reml=False)
+    assert nested.loglike == pytest.approx(one.loglike, abs=1e-8)
+    np.testing.assert_allclose(nested.predict(data), one.predict(data), atol=1e-5)
