@@ -7,7 +7,7 @@ from collections.abc import Container
 
 import numpy as np
 
-from mmframe.covariance.derivative import flatten_phi, make_phi
+from mmframe.covariance.derivative import flatten_phi, make_phi, parts
 from mmframe.covariance.domain import Array, Box, PositiveDefinite, vech_indices
 from mmframe.covariance.model import CovarianceModel
 from mmframe.covariance.report import SIGMA, Reported
@@ -119,11 +119,8 @@ def _units(model: CovarianceModel, flats: tuple[Array, ...]) -> Array:
     """The size of each entry of the flat φ of all terms, and of σ² where it is apart."""
     sizes = []
     for term, flat in zip(model.terms, flats, strict=True):
-        place = 0
-        for param in term.params:
-            part = flat[place : place + param.domain.count]
-            place += param.domain.count
-            domain = param.domain
+        for param, place in parts(term.params):
+            part, domain = flat[place], param.domain
             if isinstance(domain, PositiveDefinite):
                 sd = np.sqrt(np.diag(domain.unflatten(part).matrix))
                 sizes.append(np.outer(sd, sd)[vech_indices(domain.dim)])
@@ -144,10 +141,8 @@ def _elsewhere(model: CovarianceModel, start: tuple[Array, ...], factor: float) 
     """The start with other shapes: on a half-line those that parameters name, times a factor; in an interval near its middle."""
     flats = []
     for term, flat in zip(model.terms, start, strict=True):
-        moved, place = flat.copy(), 0
-        for param in term.params:
-            part = slice(place, place + param.domain.count)
-            place += param.domain.count
+        moved = flat.copy()
+        for param, part in parts(term.params):
             domain = param.domain
             if param.scale_power or not isinstance(domain, Box):
                 continue
@@ -195,12 +190,12 @@ def natural_names(model: CovarianceModel, reported: tuple[Reported, ...]) -> tup
         for i, param in enumerate(term.params):
             domain = param.domain
             if isinstance(domain, PositiveDefinite):
-                rows, cols = np.tril_indices(domain.dim)
-                pairs = {}
-                for e, (a, b) in enumerate(zip(*np.tril_indices(domain.dim, -1), strict=True)):
-                    pairs[int(a), int(b)] = domain.dim + e
-                entries = [int(a) if a == b else pairs[int(a), int(b)] for a, b in zip(rows, cols, strict=True)]
+                rows, cols = vech_indices(
+                    domain.dim
+                )  # as read: standard deviations, then correlations in the same order
+                off = rows != cols
+                entries = np.where(off, domain.dim + np.cumsum(off) - 1, rows)
             else:
-                entries = list(range(domain.count))
-            out += [read.get((k, i, e), f"{term.label}: {param.name}") for e in entries]
+                entries = np.arange(domain.count)
+            out += [read.get((k, i, int(e)), f"{term.label}: {param.name}") for e in entries]
     return tuple(out)

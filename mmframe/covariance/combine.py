@@ -17,7 +17,7 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from mmframe.covariance.derivative import FEW, DerivativeMethod, choose_method, flatten_phi, jacobian
+from mmframe.covariance.derivative import FEW, DerivativeMethod, choose_method, flatten_phi, jacobian, parts
 from mmframe.covariance.domain import Array, Box, PositiveDefinite
 from mmframe.covariance.structure import COORDINATES, CovarianceStructure, Param, Phi, Points
 from mmframe.covariance.tree import Tree
@@ -84,12 +84,11 @@ class Piece:
 
     def _jacobian(self, phi: Phi, whole: Phi, all_params: tuple[Param, ...], own: Array) -> dict[str, Array]:
         stacked = jacobian(self._method, self.structure, all_params, flatten_phi(all_params, whole), own)
-        out, place = {}, 0
-        for param in all_params:
-            part = stacked[place : place + param.domain.count]
-            place += param.domain.count
+        out = {}
+        for param, place in parts(all_params):
             if param.name not in phi:
                 continue
+            part = stacked[place]
             if self.role == "variance":
                 variance = np.diagonal(self.structure.covariance(whole, own), axis1=-2, axis2=-1)
                 sd = np.sqrt(variance)

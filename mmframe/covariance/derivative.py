@@ -7,7 +7,7 @@ base to a real power). So it is used only after it has agreed with central diffe
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -29,14 +29,17 @@ class DerivativeMethod(enum.Enum):
     DIFFERENCES = "central differences"
 
 
+def parts(params: tuple[Param, ...]) -> Iterator[tuple[Param, slice]]:
+    """Each parameter with its place in the flat φ."""
+    place = 0
+    for param in params:
+        yield param, slice(place, place + param.domain.count)
+        place += param.domain.count
+
+
 def make_phi(params: tuple[Param, ...], flat: Any) -> Phi:
     """Natural parameters from one flat vector over all parameters."""
-    values, start = {}, 0
-    for param in params:
-        stop = start + param.domain.count
-        values[param.name] = param.domain.unflatten(flat[start:stop])
-        start = stop
-    return Phi(values)
+    return Phi({param.name: param.domain.unflatten(flat[part]) for param, part in parts(params)})
 
 
 def flatten_phi(params: tuple[Param, ...], phi: Any) -> Array:
@@ -60,10 +63,8 @@ def central_differences(function: Callable[[Array], Array], point: Array, scale:
 def typical_sizes(params: tuple[Param, ...], flat: Array) -> Array:
     """The size of each entry of the flat φ, for steps: its own, or a thousandth of the largest of its parameter where it
     carries the scale (whatever its units), of 1 where it is a shape."""
-    sizes, place = np.abs(flat), 0
-    for param in params:
-        part = slice(place, place + param.domain.count)
-        place += param.domain.count
+    sizes = np.abs(flat)
+    for param, part in parts(params):
         floor = 1e-3 * (float(np.max(sizes[part], initial=0.0)) if param.scale_power else 1.0)
         sizes[part] = np.maximum(sizes[part], floor if floor > 0.0 else 1e-3)
     return sizes

@@ -12,7 +12,7 @@ from collections import Counter
 import numpy as np
 from attrs import evolve, frozen
 
-from mmframe.covariance.derivative import make_phi
+from mmframe.covariance.derivative import make_phi, parts
 from mmframe.covariance.domain import Array, Box, PositiveDefinite, pair_indices, vech
 from mmframe.covariance.structure import CovarianceStructure, Param, Phi
 from mmframe.covariance.term import BoundTerm
@@ -158,10 +158,9 @@ def values(rows: tuple[Reported, ...], terms: tuple[BoundTerm, ...], flats: tupl
 
 def _params_as_read(term: BoundTerm, flat: Array) -> list[Array]:
     """Each parameter as users read it: sds then correlations of a matrix, sds of variances, shapes as they are."""
-    out, place = [], 0
-    for param in term.params:
-        part = flat[place : place + param.domain.count]
-        place += param.domain.count
+    out = []
+    for param, place in parts(term.params):
+        part = flat[place]
         if isinstance(param.domain, PositiveDefinite):
             out.append(sds_and_correlations(param.domain.unflatten(part).matrix))
         elif param.scale_power == 2 and _as_sd(term, param):
@@ -202,10 +201,7 @@ def set_value(
         read = _params_as_read(term, new[k])
         for row, value in mine:
             read[row.param][row.entry] = value
-        place = 0
-        for i, (param, entries) in enumerate(zip(term.params, read, strict=True)):
-            part = slice(place, place + param.domain.count)
-            place += param.domain.count
+        for i, ((param, part), entries) in enumerate(zip(parts(term.params), read, strict=True)):
             if isinstance(param.domain, PositiveDefinite):
                 given = {row.entry for row, _ in mine if row.param == i}
                 new[k][part] = vech(_inside_cone(entries, param.domain.dim, given))

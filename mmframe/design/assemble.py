@@ -133,9 +133,8 @@ def assemble(
 
 def _least_squares(design: Design) -> Array:
     """The fitted values of least squares, with the offset."""
-    Q, _ = design.orthonormal_X
     root = 1.0 if design.root_weights is None else design.root_weights
-    mean = Q @ (Q.T @ design.weighted(design.y)) / root
+    mean = design.y - design.least_squares_residual / root
     return np.asarray(mean if design.offset is None else mean + design.offset)
 
 

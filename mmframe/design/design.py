@@ -94,6 +94,13 @@ class Design:
             return self.basis
         return orthonormal(self.weighted(self.X))
 
+    @cached_property
+    def least_squares_residual(self) -> Array:
+        """What (weighted) least squares leaves of √w y, (n,)."""
+        Q, _ = self.orthonormal_X
+        y = self.weighted(self.y)
+        return np.asarray(y - Q @ (Q.T @ y))
+
     def take(self, rows: Any) -> Design:
         """The design of some of the rows; levels keep their numbers, so that statistics of parts can merge."""
         pick = np.asarray(rows)

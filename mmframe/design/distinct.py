@@ -32,6 +32,13 @@ def leaders(code: Ints, distinct: int) -> Ints:
     return out
 
 
+def constant_within(values: Ints, codes: Ints) -> bool:
+    """Whether the rows of each level of `codes` (n,) have one of the `values` (n,)."""
+    one = np.empty(int(codes.max(initial=-1)) + 1, dtype=values.dtype)
+    one[codes] = values
+    return bool(np.array_equal(one[codes], values))
+
+
 def distinct_rows(table: Array) -> tuple[Array, Ints]:
     """The distinct rows of a table (n, d) in lexicographic order, and the number of each row among them."""
     code, count = number_rows(table.T, len(table))

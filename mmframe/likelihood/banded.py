@@ -18,6 +18,7 @@ from scipy.linalg import block_diag
 
 from mmframe.covariance.domain import Array, psd_root, unvech
 from mmframe.design.design import Design
+from mmframe.design.distinct import constant_within
 from mmframe.likelihood import stack
 from mmframe.likelihood.basis import Basis
 from mmframe.likelihood.chain import Chain, Links, applied, solved_transposed, transposed
@@ -78,9 +79,7 @@ class BandedEngine(ResidualEngine):
         if any(g.relationship is not None for g in design.groupings):
             return "it takes levels that are independent, and these are related"
         for grouping in design.groupings:
-            level = np.empty(residual.m, dtype=np.intp)
-            level[residual.subject] = grouping.codes
-            if not np.array_equal(level[residual.subject], grouping.codes):
+            if not constant_within(grouping.codes, residual.subject):
                 return f"it takes subjects that have one level of {grouping.name} each"
         return None
 

@@ -20,6 +20,7 @@ from scipy.linalg import block_diag
 
 from mmframe.covariance.domain import Array, psd_root
 from mmframe.design.design import Design
+from mmframe.design.distinct import constant_within
 from mmframe.likelihood.banded import BandedEngine
 from mmframe.likelihood.basis import Basis
 from mmframe.likelihood.pattern import PatternEngine
@@ -46,10 +47,7 @@ class _Split:
         local: list[int] = []
         border: list[int] = []
         for f, grouping in enumerate(design.groupings):
-            subject = np.empty(grouping.size, dtype=np.intp)
-            subject[grouping.codes] = design.residual.subject
-            within = np.array_equal(subject[grouping.codes], design.residual.subject)
-            (local if within else border).append(f)
+            (local if constant_within(design.residual.subject, grouping.codes) else border).append(f)
         terms = range(len(design.terms))
         return cls(
             tuple(local),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
+from mmframe.covariance.derivative import parts
 from mmframe.covariance.domain import Array, Box, PositiveDefinite, unvech, vech
 from mmframe.covariance.structure import Param
 
@@ -17,13 +16,6 @@ def _scaled(param: Param, values: Array, sigma2: float, unit: Array) -> Array:
     """Scale parameters as variances relative to σ², free of the units of the basis."""
     size = unit if unit.size == values.size else np.full(values.size, float(np.sqrt(np.mean(unit**2))))
     return np.asarray((values ** (2 / param.scale_power)) * size**2 / sigma2)
-
-
-def parts(params: tuple[Param, ...], flat: Array) -> Iterator[tuple[Param, slice]]:
-    place = 0
-    for param in params:
-        yield param, slice(place, place + param.domain.count)
-        place += param.domain.count
 
 
 def _null_space(domain: PositiveDefinite, flat: Array, sigma2: float, unit: Array) -> tuple[Array, Array]:
@@ -45,7 +37,7 @@ def _null_space(domain: PositiveDefinite, flat: Array, sigma2: float, unit: Arra
 
 
 def at_boundary(params: tuple[Param, ...], flat: Array, sigma2: float, unit: Array) -> bool:
-    for param, part in parts(params, flat):
+    for param, part in parts(params):
         domain = param.domain
         if isinstance(domain, PositiveDefinite):
             if np.any(_null_space(domain, flat[part], sigma2, unit)[0]):
@@ -64,7 +56,7 @@ def at_boundary(params: tuple[Param, ...], flat: Array, sigma2: float, unit: Arr
 def settled(params: tuple[Param, ...], flat: Array, sigma2: float, unit: Array) -> Array:
     """The flat φ with what is on a boundary to within tolerance exactly there."""
     out = flat.copy()
-    for param, part in parts(params, flat):
+    for param, part in parts(params):
         domain, values = param.domain, flat[part]
         if isinstance(domain, PositiveDefinite):
             singular, cut = _null_space(domain, values, sigma2, unit)

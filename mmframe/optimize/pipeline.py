@@ -14,13 +14,14 @@ from collections.abc import Callable
 import numpy as np
 from attrs import evolve, field, frozen
 
+from mmframe.covariance.derivative import parts
 from mmframe.covariance.domain import Array, PositiveDefinite, unvech, vech
 from mmframe.covariance.matrix_bijections import StandardDeviationsCorrelations
 from mmframe.covariance.model import CovarianceModel
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Evaluation
-from mmframe.optimize.boundary import at_boundary, parts, settled
+from mmframe.optimize.boundary import at_boundary, settled
 from mmframe.optimize.clock import Clock
 from mmframe.optimize.problem import Counts, Problem
 from mmframe.optimize.stage import BudgetExhaustedError, Monitor, OptimizerStage, StageOutcome, StopReason, TraceRow
@@ -302,7 +303,7 @@ class _Run:
             if any(isinstance(b, StandardDeviationsCorrelations) for b in term.bijections):
                 continue  # some of its entries are held
             natural = term.natural_pull(term.natural_jacobians(relative[k]), (scores[k],))
-            for param, part in parts(term.params, relative[k]):
+            for param, part in parts(term.params):
                 if not isinstance(param.domain, PositiveDefinite):
                     continue
                 dim = param.domain.dim

@@ -9,13 +9,13 @@ import numpy as np
 from scipy.optimize import minimize
 
 from mmframe.covariance.bijections import LogElementwise
-from mmframe.covariance.derivative import flatten_phi
+from mmframe.covariance.derivative import flatten_phi, parts
 from mmframe.covariance.domain import Array, Box, OutsideDomainError, PositiveDefinite, vech
 from mmframe.covariance.model import CovarianceModel
 from mmframe.covariance.term import BoundTerm
 from mmframe.design.design import Design
 from mmframe.likelihood.engine import Engine
-from mmframe.optimize.boundary import into_the_cone, parts
+from mmframe.optimize.boundary import into_the_cone
 
 # Points up to which it starts from the moments of all their pairs.
 _MAX_POINTS = 60
@@ -42,7 +42,7 @@ def _best_shapes(engine: Engine, model: CovarianceModel, flats: tuple[Array, ...
     and their criterion may have a local optimum, or be flat, far from the best one."""
     best = _profiled(engine, model, flats, reml)
     for k in range(model.n_random, len(flats)):
-        for param, part in parts(model.terms[k].params, flats[k]):
+        for param, part in parts(model.terms[k].params):
             if param.scale_power or param.domain.count != 1 or not isinstance(param.domain, Box):
                 continue
             for candidates in _candidates(param.domain):
@@ -106,7 +106,7 @@ def _mean_squares(design: Design, stratum: int) -> tuple[Array, Array]:
     mine = residual.stratum == stratum
     points = residual.strata[stratum].points.size
     counts = np.bincount(residual.point[mine], minlength=points)
-    squares = np.bincount(residual.point[mine], weights=_least_squares(design)[mine] ** 2, minlength=points)
+    squares = np.bincount(residual.point[mine], weights=design.least_squares_residual[mine] ** 2, minlength=points)
     return squares / np.maximum(counts, 1), counts.astype(float)
 
 
@@ -141,13 +141,6 @@ def _by_variances(term: BoundTerm, flat: Array, squares: Array, counts: Array, s
     return scaled if np.all(np.isfinite(variance)) and np.all(np.isfinite(scaled)) else flat
 
 
-def _least_squares(design: Design) -> Array:
-    """The (weighted) residuals of least squares."""
-    Q, _ = design.orthonormal_X
-    y = design.weighted(design.y)
-    return np.asarray(y - Q @ (Q.T @ y))
-
-
 def _residual_moments(design: Design, stratum: int) -> Array | None:
     """The mean products of least-squares residuals over subjects by pairs of points, moved well inside the cone; None where
     there are many points, or a pair that no subject has."""
@@ -159,7 +152,7 @@ def _residual_moments(design: Design, stratum: int) -> Array | None:
     mine = residual.stratum == stratum
     subject, m = np.unique(residual.subject[mine], return_inverse=True)[1], residual.m
     table, seen = np.zeros((m, points)), np.zeros((m, points))
-    table[subject, residual.point[mine]] = _least_squares(design)[mine]
+    table[subject, residual.point[mine]] = design.least_squares_residual[mine]
     seen[subject, residual.point[mine]] = 1.0
     counts = seen.T @ seen
     if np.min(counts) < 2:

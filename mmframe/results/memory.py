@@ -8,6 +8,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from mmframe.covariance.domain import Array
+from mmframe.design.distinct import constant_within
 from mmframe.design.residual import FITTED, ResidualDesign
 from mmframe.errors import DataError
 from mmframe.results.kriging import Covariance, NewRows, Observed, Weights
@@ -39,10 +40,7 @@ class ResidualMemory:
     @property
     def nested(self) -> bool:
         """Whether the rows of a subject have one level of each grouping factor."""
-        subject = self.residual.subject
-        first = np.empty(self.residual.m, dtype=np.intp)
-        first[subject[::-1]] = np.arange(subject.size)[::-1]
-        return all(bool(np.all(codes == codes[first[subject]])) for codes in self.codes)
+        return all(constant_within(codes, self.residual.subject) for codes in self.codes)
 
     def place(self, frame: pd.DataFrame, mean: Array, weights: Array | None) -> NewRows:
         """New rows where the structures find them; mean: what a variance function of fitted values takes.

@@ -73,9 +73,8 @@ def _placed(process: Any, own: Any) -> Array:
 def residual_covariance(found: tuple[Table, ...], stratum: Any) -> pd.DataFrame:
     """R by point, in data units. Raises SpecError, UnknownNameError."""
     if not found:
-        raise SpecError(
-            Issue("residual_covariance", f"more than {MAX_TABLE} points", "fewer", "read the parameters instead")
-        )
+        given = f"more than {MAX_TABLE} points, or a combination with a variance function"
+        raise SpecError(Issue("residual_covariance", given, "what fits one table", "read the parameters instead"))
     names = [t.stratum for t in found]
     if stratum is None:
         table = found[0]
@@ -84,17 +83,6 @@ def residual_covariance(found: tuple[Table, ...], stratum: Any) -> pd.DataFrame:
             raise UnknownNameError(unknown("residual_covariance", "stratum", str(stratum), names))
         table = found[names.index(str(stratum))]
     return pd.DataFrame(table.matrix, index=list(table.labels), columns=list(table.labels))
-
-
-def standard_deviations(residual: ResidualDesign, terms: tuple[BoundTerm, ...], flats: tuple[Array, ...]) -> Array:
-    """The residual's standard deviation of each row, before weights: (n,)."""
-    out = np.empty(residual.subject.size)
-    for k, (term, flat) in enumerate(zip(terms, flats, strict=True)):
-        rows = np.flatnonzero(residual.stratum == k)
-        for part in np.array_split(rows, max(1, rows.size // 100_000)):
-            variances = term.covariance_at(flat, residual.index[part][:, None, :])
-            out[part] = np.sqrt(variances[:, 0, 0])
-    return out
 
 
 def cholesky_or_nan(matrices: Array) -> Array:

@@ -28,7 +28,7 @@ from mmframe.results.estimates import Estimates, TermEstimate
 from mmframe.results.memory import ResidualMemory
 from mmframe.results.parameters import parameter_table
 from mmframe.results.predict import Rows, conditional_part
-from mmframe.results.residual import Table, drawn, standard_deviations, tables, whitened
+from mmframe.results.residual import Table, drawn, tables, whitened
 from mmframe.results.stored_memory import StoredCovariance
 from mmframe.spec.model import ModelSpec
 
@@ -224,9 +224,9 @@ class FittedSource(Source):
 
     @cached_property
     def pearson(self) -> Array:
-        if self.design.residual is None:
+        if self.memory is None:
             return np.asarray(self._weighted_residual / np.sqrt(self.estimates.sigma2))
-        return np.asarray(self._weighted_residual / standard_deviations(self.design.residual, *self.residual_terms))
+        return np.asarray(self.memory.error / np.sqrt(self.memory.own_variance()))
 
     @cached_property
     def normalized(self) -> Array:
