@@ -24,7 +24,7 @@ from mmframe.likelihood.basis import Basis
 from mmframe.likelihood.chain import Chain, Links, applied, solved_transposed, transposed
 from mmframe.likelihood.patterns import Patterns
 from mmframe.likelihood.reduce import Adder
-from mmframe.likelihood.residual_engine import Pulled, ResidualEngine, Scores, Second, basis_columns
+from mmframe.likelihood.residual_engine import Pulled, ResidualEngine, Scores, Second, basis_columns, not_for
 from mmframe.likelihood.stack import vech_place
 
 # Rows of a subject beyond which one matrix a pattern costs more whatever is shared; patterns to blocks below which they
@@ -69,15 +69,13 @@ class BandedEngine(ResidualEngine):
 
     @classmethod
     def refuses(cls, design: Design) -> str | None:
-        residual = design.residual
-        if residual is None:
-            return "it takes a structured residual, and this one is independent"
+        reason, residual = not_for(design), design.residual
+        if reason is not None or residual is None:
+            return reason
         if not residual.banded:
             return "it takes residuals that are Markov chains, and those of this structure depend on more than their neighbours"
         if len(design.groupings) > 1:
             return f"it takes one grouping factor, and this design has {len(design.groupings)}"
-        if any(g.relationship is not None for g in design.groupings):
-            return "it takes levels that are independent, and these are related"
         for grouping in design.groupings:
             if not constant_within(grouping.codes, residual.subject):
                 return f"it takes subjects that have one level of {grouping.name} each"

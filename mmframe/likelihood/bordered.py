@@ -25,7 +25,15 @@ from mmframe.likelihood.banded import BandedEngine
 from mmframe.likelihood.basis import Basis
 from mmframe.likelihood.pattern import PatternEngine
 from mmframe.likelihood.patterns import largest_block
-from mmframe.likelihood.residual_engine import Pulled, ResidualEngine, Scores, Second
+from mmframe.likelihood.residual_engine import (
+    Pulled,
+    ResidualEngine,
+    Scores,
+    Second,
+    levels_of_terms,
+    not_for,
+    units_of_terms,
+)
 
 # Columns of the border, and entries of all columns, beyond which this costs too much.
 MAX_BORDER, MAX_ENTRIES = 1500, 60_000_000
@@ -91,11 +99,9 @@ class BorderedEngine(ResidualEngine):
 
     @classmethod
     def refuses(cls, design: Design) -> str | None:
-        if design.residual is None:
-            return "it takes a structured residual, and this one is independent"
-        related = [g.name for g in design.groupings if g.relationship is not None]
-        if related:
-            return f"it takes levels that are independent, and those of {related[0]} are related"
+        reason = not_for(design)
+        if reason is not None:
+            return reason
         split = _Split.of(design)
         if not split.border:
             return "it takes random effects that cross the subjects of the residual, and here there are none"
@@ -132,9 +138,7 @@ class BorderedEngine(ResidualEngine):
         by_term = [columns[order.index(k)] for k in split.border_terms]
         inside = split.inside(design)
         engine = cls._engine(inside).with_columns(inside, np.hstack(wide))
-        levels = tuple(design.groupings[t.grouping].size for t in design.terms)
-        units = tuple(np.sqrt(np.mean(design.weighted(t.Z) ** 2, axis=0)) for t in design.terms)
-        return cls(engine, split, tuple(by_term), levels, units)
+        return cls(engine, split, tuple(by_term), levels_of_terms(design), units_of_terms(design))
 
     @property
     def basis(self) -> Basis:

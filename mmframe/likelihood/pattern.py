@@ -21,7 +21,16 @@ from mmframe.design.design import Design
 from mmframe.likelihood.basis import Basis
 from mmframe.likelihood.pattern_effects import pattern_effects
 from mmframe.likelihood.patterns import Blocks, Patterns, first_seen, largest_block, rows_per_pattern
-from mmframe.likelihood.residual_engine import Pulled, ResidualEngine, Scores, Second, basis_columns
+from mmframe.likelihood.residual_engine import (
+    Pulled,
+    ResidualEngine,
+    Scores,
+    Second,
+    basis_columns,
+    levels_of_terms,
+    not_for,
+    units_of_terms,
+)
 from mmframe.likelihood.residual_inverse import inverse
 
 # Rows of one block beyond which its matrices do not fit a usual memory.
@@ -122,11 +131,9 @@ class PatternEngine(ResidualEngine):
 
     @classmethod
     def refuses(cls, design: Design) -> str | None:
-        if design.residual is None:
-            return "it takes a structured residual, and this one is independent"
-        related = [g.name for g in design.groupings if g.relationship is not None]
-        if related:
-            return f"it takes levels that are independent, and those of {related[0]} are related"
+        reason = not_for(design)
+        if reason is not None:
+            return reason
         largest = largest_block(design)
         if largest > MAX_BLOCK:
             return f"it writes out the covariance of rows that are tied together, and {largest} of them are more than {MAX_BLOCK}"
@@ -148,8 +155,7 @@ class PatternEngine(ResidualEngine):
             E = np.hstack([E, further])
         patterns = Patterns.of(design)
         stacks = tuple(PatternStack.of(b, design, E) for b in patterns.blocks)
-        levels = tuple(design.groupings[t.grouping].size for t in design.terms)
-        units = tuple(np.sqrt(np.mean(design.weighted(t.Z) ** 2, axis=0)) for t in design.terms)
+        levels, units = levels_of_terms(design), units_of_terms(design)
         blocks = sum(len(b.rows) for b in patterns.blocks)
         return cls(basis, patterns.index, stacks, levels, units, blocks, E.shape[1], further)
 

@@ -137,6 +137,26 @@ class ResidualEngine(Engine):
         return TabledEffects(b, found.cov, shift, found.whole)
 
 
+def not_for(design: Design) -> str | None:
+    """Why no engine of a structured residual takes a design; None where one may."""
+    if design.residual is None:
+        return "it takes a structured residual, and this one is independent"
+    related = [g.name for g in design.groupings if g.relationship is not None]
+    if related:
+        return f"it takes levels that are independent, and those of {related[0]} are related"
+    return None
+
+
+def levels_of_terms(design: Design) -> tuple[int, ...]:
+    """The number of levels of each term's factor."""
+    return tuple(design.groupings[t.grouping].size for t in design.terms)
+
+
+def units_of_terms(design: Design) -> tuple[Array, ...]:
+    """For each term the root mean square of its weighted columns."""
+    return tuple(np.sqrt(np.mean(design.weighted(t.Z) ** 2, axis=0)) for t in design.terms)
+
+
 def basis_columns(design: Design) -> tuple[Basis, Array]:
     """The basis of a design and its columns (n, p+1), the last one the residual itself."""
     basis, columns = Basis.of(design)

@@ -19,8 +19,7 @@ from mmframe.covariance.term import BoundTerm
 from mmframe.design.design import Design
 from mmframe.design.kept import Encoding
 from mmframe.design.relationship import Relationship
-from mmframe.errors import StoreError
-from mmframe.likelihood.effects import Effects, TabledEffects
+from mmframe.likelihood.effects import Effects
 from mmframe.likelihood.engine import Engine
 from mmframe.optimize.pipeline import Found
 from mmframe.optimize.stage import TraceRow
@@ -29,7 +28,6 @@ from mmframe.results.memory import ResidualMemory
 from mmframe.results.parameters import parameter_table
 from mmframe.results.predict import Rows, conditional_part
 from mmframe.results.residual import Table, drawn, tables, whitened
-from mmframe.results.stored_memory import StoredCovariance
 from mmframe.spec.model import ModelSpec
 
 _TRACE = tuple(f.name for f in fields(TraceRow))
@@ -269,75 +267,6 @@ class FittedSource(Source):
     @property
     def rows(self) -> Rows:
         return Rows.of_design(self.design)
-
-
-@frozen(eq=False)
-class StoredSource(Source):
-    """What a saved file holds."""
-
-    estimates: Estimates
-    table: pd.DataFrame
-    stored_effects: TabledEffects
-    stored_fitted: Array
-    stored_population: Array
-    stored_response: Array
-    stored_weights: Array | None
-    stored_index: pd.Index
-    stored_encoding: Encoding
-    residual_tables: tuple[Table, ...]
-    pearson: Array
-    normalized: Array
-    memory: ResidualMemory | None
-
-    @property
-    def parameter_table(self) -> pd.DataFrame:
-        return self.table
-
-    @property
-    def effects(self) -> Effects:
-        return self.stored_effects
-
-    @property
-    def fitted(self) -> Array:
-        return self.stored_fitted
-
-    @property
-    def population(self) -> Array:
-        return self.stored_population
-
-    @property
-    def response(self) -> Array:
-        return self.stored_response
-
-    @property
-    def weights(self) -> Array | None:
-        return self.stored_weights
-
-    @property
-    def index(self) -> pd.Index:
-        return self.stored_index
-
-    @property
-    def encoding(self) -> Encoding:
-        return self.stored_encoding
-
-    @property
-    def residual_flats(self) -> tuple[Array, ...]:
-        if self.memory is None:
-            return ()
-        assert isinstance(self.memory.covariance, StoredCovariance)
-        return self.memory.covariance.flats
-
-    def noise(self, independent: Array) -> Array:
-        raise StoreError("a saved fit holds no data · fit again to simulate")
-
-    @property
-    def relationships(self) -> tuple[Relationship | None, ...]:
-        raise StoreError("a saved fit holds no relationships · fit again to simulate")
-
-    @property
-    def rows(self) -> Rows:
-        raise StoreError("a saved fit holds no data · pass data= to predict; fit again to simulate")
 
 
 def versions() -> dict[str, str]:

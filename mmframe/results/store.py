@@ -18,9 +18,9 @@ from mmframe.likelihood.effects import TabledEffects
 from mmframe.results.estimates import Estimates, TermEstimate
 from mmframe.results.residual import Table
 from mmframe.results.result import FitResult
-from mmframe.results.source import StoredSource
 from mmframe.results.stored_encoding import fields_of, read_encoding, write_encoding
 from mmframe.results.stored_memory import read_memory, write_memory
+from mmframe.results.stored_source import StoredSource
 from mmframe.spec.document import from_dict
 from mmframe.spec.written import as_named, to_dict
 

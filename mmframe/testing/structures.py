@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 
 import numpy as np
-from attrs import frozen
 
 from mmframe.covariance.combine import Piece, Product
 from mmframe.covariance.cover import cover
-from mmframe.covariance.derivative import DerivativeMethod, central_differences, flatten_phi, jacobian, make_phi
-from mmframe.covariance.domain import Array, Box, Positive
-from mmframe.covariance.model import SIGMA2, CovarianceModel
-from mmframe.covariance.parameterization import Parameterization, resolve_bijection
+from mmframe.covariance.derivative import central_differences, jacobian, make_phi
+from mmframe.covariance.domain import Array, Box
+from mmframe.covariance.parameterization import Parameterization
 from mmframe.covariance.project import divergence, project_numerically
-from mmframe.covariance.structure import CovarianceStructure, Param, Phi, Points, same_point
+from mmframe.covariance.structure import CovarianceStructure, Param, Points
 from mmframe.covariance.term import BoundTerm
-from mmframe.design.design import Design
 from mmframe.likelihood.banded import BandedEngine
-from mmframe.likelihood.dense import DenseEngine
-from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.pattern import PatternEngine
-from mmframe.likelihood.pooled import PooledEngine
-from mmframe.optimize.problem import Problem
 from mmframe.registry.registry import PARAMETERIZATION, default_registry
-from mmframe.testing.designs import covariate_points, design_for, points_for, residual_design_for
+from mmframe.testing.designs import covariate_points, points_for
+from mmframe.testing.oracle import ONE, check_against_oracle, check_residual_against_oracle, samples
 
 SIZES = (1, 2, 3, 5)
 _SINGULAR = 1e-10  # the most negative eigenvalue of a singular Σ, relative to its largest entry
-_RNG_SEED = 11
 
 
 def check_covariance_structure(structure: CovarianceStructure, sizes: tuple[int, ...] = SIZES) -> list[str]:
@@ -45,7 +37,7 @@ def check_covariance_structure(structure: CovarianceStructure, sizes: tuple[int,
         points = points_for(structure, size)
         params = tuple(structure.params(points))
         _declarations(structure, params, size)
-        for sample in _samples(params):
+        for sample in samples(params):
             _positive_definite(structure, params, points, sample, inside=True)
             _permutations_and_subsets(structure, params, points, sample)
             _scaling(structure, params, points, sample)
@@ -94,11 +86,11 @@ def check_variance_function(structure: CovarianceStructure, sizes: tuple[int, ..
         params = tuple(structure.params(points))
         assert all(p.scale_power == 0 for p in params), f"{structure.name}: a variance function carries no scale"
         numbers = np.arange(float(size))[:, None]
-        variance = Piece(_ONE, Points(points.labels, numbers), slice(0, 1))
+        variance = Piece(ONE, Points(points.labels, numbers), slice(0, 1))
         whole = Product((variance, Piece(structure, points, slice(1, 2), "variance")))
         at = Points(points.labels, np.hstack([numbers, points.index]))
         every = tuple(whole.params(at))
-        for sample in _samples(every):
+        for sample in samples(every):
             _positive_definite(whole, every, at, sample, inside=True)
             _permutations_and_subsets(whole, every, at, sample)
             _stacks(whole, every, at, sample)
@@ -113,22 +105,6 @@ def check_variance_function(structure: CovarianceStructure, sizes: tuple[int, ..
         "the Jacobian equals differences",
     ]
     return [*done, "value, gradient and Hessian equal the dense oracle"]
-
-
-@frozen
-class _One(CovarianceStructure):
-    """One variance, independent points."""
-
-    name = "one"
-
-    def params(self, points: Points) -> tuple[Param, ...]:
-        return (Param("variance", Positive(), scale_power=2),)
-
-    def covariance(self, phi: Phi, index: Array) -> Array:
-        return np.asarray(phi.variance * same_point(index))
-
-
-_ONE = _One()
 
 
 def _names(structure: CovarianceStructure) -> str:
@@ -147,14 +123,9 @@ def _declarations(structure: CovarianceStructure, params: tuple[Param, ...], siz
     )
 
 
-def _samples(params: tuple[Param, ...]) -> list[Array]:
-    rng = np.random.default_rng(_RNG_SEED)
-    return [flatten_phi(params, {p.name: p.domain.sample(rng) for p in params}) for _ in range(3)]
-
-
 def _edges(params: tuple[Param, ...]) -> list[Array]:
     """Points of the domain next to each bound of each number."""
-    base = _samples(params)[0]
+    base = samples(params)[0]
     out, place = [], 0
     for param in params:
         domain = param.domain
@@ -249,7 +220,7 @@ def _jacobian(structure: CovarianceStructure, params: tuple[Param, ...], points:
 
 
 def _identifiable(structure: CovarianceStructure, params: tuple[Param, ...], points: Points) -> None:
-    flat = _samples(params)[0]
+    flat = samples(params)[0]
     differences = central_differences(lambda v: _sigma(structure, params, v, points.index), flat)
     matrix = differences.reshape(flat.size, -1)
     scaled = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-300)
@@ -272,7 +243,7 @@ def _projection(structure: CovarianceStructure, points: Points) -> None:
 
 
 def _report(structure: CovarianceStructure, params: tuple[Param, ...], points: Points) -> None:
-    given = structure.report(make_phi(params, _samples(params)[0]), points)
+    given = structure.report(make_phi(params, samples(params)[0]), points)
     if given is not NotImplemented:
         assert all(np.isfinite(v) for v in given.values()), f"{structure.name}: report() gives {given}"
 
@@ -289,69 +260,3 @@ class _Cover(Parameterization):
 
 def _bound(structure: CovarianceStructure, points: Points) -> BoundTerm:
     return BoundTerm.bind("basis | g", "g", structure, points, _Cover())
-
-
-def _value(problem: Problem, theta: Array) -> Array:
-    return np.asarray(problem.value(theta))
-
-
-def _gradient(problem: Problem, theta: Array) -> Array:
-    return problem.gradient(theta)[1]
-
-
-def check_against_oracle(structure: CovarianceStructure, parameterization: Parameterization, points: Points) -> None:
-    """Value, gradient and Hessian of the fast engine against the dense oracle and differences; ML and REML; each side."""
-    _check_side(structure, parameterization, points, design_for(points, groups=9), PooledEngine, "random effects")
-
-
-def check_residual_against_oracle(
-    structure: CovarianceStructure,
-    parameterization: Parameterization,
-    points: Points,
-    engine: type[Engine],
-    *,
-    random: bool,
-) -> None:
-    """The same as the structure of the residual, with missing points, with a random intercept or without."""
-    design = residual_design_for(points, random=random)
-    _check_side(structure, parameterization, points, design, engine, "residual")
-
-
-def _check_side(
-    structure: CovarianceStructure,
-    parameterization: Parameterization,
-    points: Points,
-    design: Design,
-    engine: type[Engine],
-    side: str,
-) -> None:
-    fast_engine, slow_engine = engine.reduce(design), DenseEngine.reduce(design)
-    who = f"{structure.name} in {parameterization.name} at {points.size} points, {side}, {engine.name}"
-    sigma = resolve_bijection(parameterization, SIGMA2)
-
-    def model_of(wanted: Engine) -> CovarianceModel:
-        if design.residual is None:
-            terms = [BoundTerm.bind("basis | g", "g", structure, points, parameterization)]
-            return CovarianceModel.bind(tuple(terms), parameterization.scale, sigma)
-        terms = [BoundTerm.bind(t.label, "g", _ONE, t.points, parameterization) for t in design.terms]
-        at = wanted.residual_index[0]
-        terms.append(BoundTerm.bind("v | g", "residual", structure, points, parameterization, "", at))
-        return CovarianceModel.bind(tuple(terms), parameterization.scale, sigma, len(design.terms))
-
-    fast_model, slow_model = model_of(fast_engine), model_of(slow_engine)
-    flats = tuple(_samples(t.params)[1] for t in fast_model.terms)
-    theta = fast_model.theta(flats, 1.3)
-    exact = all(t.method is not DerivativeMethod.DIFFERENCES for t in fast_model.terms)
-    for reml in (True, False):
-        fast, slow = Problem(fast_engine, fast_model, reml), Problem(slow_engine, slow_model, reml)
-        value, gradient = fast.gradient(theta)
-        assert abs(value - slow.value(theta)) <= 1e-9 * abs(value), f"{who}: the value differs from the dense oracle"
-        by_value = central_differences(partial(_value, slow), theta, np.full(theta.size, 1.0))
-        np.testing.assert_allclose(gradient, by_value, rtol=1e-5, atol=1e-4, err_msg=f"{who}: gradient")
-        by_gradient = central_differences(
-            partial(_gradient, slow), theta, (1 if exact else 30) * np.maximum(np.abs(theta), 1e-3)
-        )
-        hessian = fast.hessian(theta)
-        size = float(np.max(np.abs(hessian)))
-        tolerance = 1e-6 if exact else 1e-5  # where Σ itself is only differenced
-        np.testing.assert_allclose(hessian, by_gradient, atol=tolerance * size, err_msg=f"{who}: Hessian")
