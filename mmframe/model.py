@@ -25,7 +25,8 @@ from mmframe.identifiable import check_effects, check_parameters, check_repeats,
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.threads import one_blas_thread
 from mmframe.optimize.clock import Clock
-from mmframe.optimize.pipeline import Found, Pipeline
+from mmframe.optimize.found import Found
+from mmframe.optimize.pipeline import Pipeline
 from mmframe.optimize.stage import OptimizerStage, TraceRow
 from mmframe.optimize.start import starting_point
 from mmframe.registry.registry import Registry, default_registry

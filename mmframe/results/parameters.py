@@ -17,7 +17,7 @@ from mmframe.covariance import report
 from mmframe.covariance.derivative import central_differences
 from mmframe.covariance.domain import Array, OutsideDomainError
 from mmframe.likelihood.engine import Engine
-from mmframe.optimize.pipeline import Found
+from mmframe.optimize.found import Found
 from mmframe.optimize.problem import Problem
 from mmframe.results.predict import check_confidence
 

@@ -21,7 +21,7 @@ from mmframe.design.kept import Encoding
 from mmframe.design.relationship import Relationship
 from mmframe.likelihood.effects import Effects
 from mmframe.likelihood.engine import Engine
-from mmframe.optimize.pipeline import Found
+from mmframe.optimize.found import Found
 from mmframe.optimize.stage import TraceRow
 from mmframe.results.estimates import Estimates, TermEstimate
 from mmframe.results.memory import ResidualMemory

@@ -12,7 +12,8 @@ from mmframe.covariance.structure import UNORDERED, CovarianceStructure
 from mmframe.covariance.term import BoundTerm
 from mmframe.design.design import Design
 from mmframe.likelihood.pooled import PooledEngine
-from mmframe.optimize.pipeline import Found, Pipeline
+from mmframe.optimize.found import Found
+from mmframe.optimize.pipeline import Pipeline
 from mmframe.optimize.stage import OptimizerStage
 from mmframe.optimize.start import starting_point
 from mmframe.registry.registry import PARAMETERIZATION, STAGE, STRUCTURE, default_registry
