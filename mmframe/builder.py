@@ -16,30 +16,12 @@ from mmframe.covariance.structure import CovarianceStructure
 from mmframe.design.frame import to_pandas
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.model import Model, build
-from mmframe.optimize.stage import OptimizerStage
 from mmframe.registry.registry import Registry
+from mmframe.resolution import as_choice
 from mmframe.results.result import FitResult
 from mmframe.spec.formula import parse_formula, read_term
 from mmframe.spec.model import COMBINATORS, DEFAULT_STRUCTURE, Choice, ModelSpec, OutputSpec, TermSpec
 from mmframe.spec.residual import read_residual, read_variance
-
-
-def as_choice(value: Any, where: str) -> Any:
-    """`"cs"`, `{"name": "toeplitz", "bands": 3}`, `{"em": {"max_iterations": 20}}`, a Choice or an instance."""
-    if isinstance(value, str):
-        return Choice(value)
-    if isinstance(value, (Choice, CovarianceStructure, OptimizerStage)):
-        return value
-    if isinstance(value, type) and issubclass(value, (CovarianceStructure, OptimizerStage)):
-        return value()
-    if isinstance(value, Mapping):
-        if "name" in value:
-            return Choice(str(value["name"]), {str(k): v for k, v in value.items() if k != "name"})
-        if len(value) == 1:
-            name, options = next(iter(value.items()))
-            if options is None or isinstance(options, Mapping):
-                return Choice(str(name), {str(k): v for k, v in (options or {}).items()})
-    raise SpecError(Issue(where, repr(value), "a name, {name: ..., option: ...}, or an instance"))
 
 
 def residual_term(term: Any, structure: Any, parameterization: Any, by: str | None) -> TermSpec:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmframe.builder import ModelBuilder, as_choice
+from mmframe.builder import ModelBuilder
 from mmframe.errors import Issue, SpecError
 from mmframe.model import build
+from mmframe.resolution import as_choice
 from mmframe.results.result import FitResult
 from mmframe.spec.document import from_dict
 from mmframe.spec.model import ModelSpec

@@ -20,7 +20,7 @@ from mmframe.covariance.term import BoundTerm
 from mmframe.design.assemble import assemble
 from mmframe.design.design import Design
 from mmframe.design.residual import Stratum
-from mmframe.errors import DataError, Issue, SpecError
+from mmframe.errors import DataError, Issue, SpecError, StoreError
 from mmframe.identifiable import check_effects, check_parameters, check_repeats, natural_names
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.threads import one_blas_thread
@@ -30,7 +30,7 @@ from mmframe.optimize.pipeline import Pipeline
 from mmframe.optimize.stage import OptimizerStage, TraceRow
 from mmframe.optimize.start import starting_point
 from mmframe.registry.registry import Registry, default_registry
-from mmframe.resolution import ENGINES, Resolved, choose_engine, resolve
+from mmframe.resolution import ENGINES, Resolved, as_choice, choose_engine, resolve
 from mmframe.results.description import describe_model
 from mmframe.results.progress import terminal_progress
 from mmframe.results.result import FitResult
@@ -130,6 +130,30 @@ class Model:
         names = tuple(self._structure_name(t.structure) for t in self.covariance.random)
         fitted = FittedSource(self.spec, self.design, self.engine, self.covariance, self.reported, names, found)
         return FitResult(self.spec, fitted.estimates, fitted)
+
+    def using(self, **changes: Any) -> Model:
+        """The same data and terms with another `criterion`, `stages` (as a document writes them) or `start`.
+
+        Nothing is assembled or reduced again. Raises SpecError for what would change the design.
+        """
+        other = [name for name in changes if name not in ("criterion", "stages", "start")]
+        if other:
+            raise SpecError(Issue("using", ", ".join(other), "criterion, stages, start", "build another model"))
+        if changes.get("stages") is not None:
+            changes["stages"] = tuple(as_choice(s, f"stages[{i}]") for i, s in enumerate(changes["stages"])) or None
+        spec = evolve(self.spec, **changes)
+        return evolve(self, spec=spec, stages=resolve(spec, self.registry).stages)
+
+    @classmethod
+    def of(cls, fit: FitResult) -> Model:
+        """The model of a fit, which starts where that fit ended. Raises StoreError for a fit that was read from a file."""
+        source = fit.source
+        if not isinstance(source, FittedSource):
+            raise StoreError("a saved fit holds no data · fit again")
+        registry, point = default_registry(), source.found.point
+        stages = resolve(fit.spec, registry).stages
+        warm = (point.flats, point.sigma2)
+        return cls(source.spec, source.design, source.engine, source.covariance, stages, registry, warm=warm)
 
     def _structure_name(self, structure: CovarianceStructure) -> str:
         """Qualified where it is registered, else the class's own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -53,6 +53,24 @@ class Resolved:
     residual: Tree | None
     variances: tuple[CovarianceStructure, ...]
     residual_coordinates: Parameterization
+
+
+def as_choice(value: Any, where: str) -> Any:
+    """`"cs"`, `{"name": "toeplitz", "bands": 3}`, `{"em": {"max_iterations": 20}}`, a Choice or an instance."""
+    if isinstance(value, str):
+        return Choice(value)
+    if isinstance(value, (Choice, CovarianceStructure, OptimizerStage)):
+        return value
+    if isinstance(value, type) and issubclass(value, (CovarianceStructure, OptimizerStage)):
+        return value()
+    if isinstance(value, Mapping):
+        if "name" in value:
+            return Choice(str(value["name"]), {str(k): v for k, v in value.items() if k != "name"})
+        if len(value) == 1:
+            name, options = next(iter(value.items()))
+            if options is None or isinstance(options, Mapping):
+                return Choice(str(name), {str(k): v for k, v in (options or {}).items()})
+    raise SpecError(Issue(where, repr(value), "a name, {name: ..., option: ...}, or an instance"))
 
 
 def _tree(registry: Registry, basis: str, chosen: Any, where: str) -> Tree:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from attrs import frozen
@@ -16,7 +16,12 @@ from mmframe.covariance.domain import (
 
 
 class Bijection(ABC):
-    """Coordinates on one domain. `lower` and `upper` (size,) bound the coordinates; ±inf where they are free."""
+    """Coordinates on one domain. `lower` and `upper` (size,) bound the coordinates; ±inf where they are free.
+
+    holds: each entry that users may hold is a coordinate of its own, so that no other coordinates can take their place.
+    """
+
+    holds: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -51,7 +51,7 @@ class MatrixEntries(Bijection):
         return np.zeros((self.size, self.size))
 
 
-def _lower_root(value: Any) -> Array:
+def lower_root(value: Any) -> Array:
     """The lower triangular square root with a diagonal ≥ 0, of a singular matrix too (by QR of any root)."""
     given = value if isinstance(value, Psd) else Psd(np.asarray(value))
     try:
@@ -92,7 +92,7 @@ class CholeskyEntries(Bijection):
         return Psd(factor=self._root(theta))
 
     def inverse(self, value: Any) -> Array:
-        return np.asarray(vech(_lower_root(value)))
+        return np.asarray(vech(lower_root(value)))
 
     def jacobian(self, theta: Array) -> Array:
         # d(LL') in direction E_ab is E_ab L' + L E_ba: row a gains column b of L, and its mirror.
@@ -162,6 +162,8 @@ class StandardDeviationsCorrelations(Bijection):
 
     Used where single entries are held at a value: each is a coordinate of its own.
     """
+
+    holds = True
 
     domain: PositiveDefinite
 

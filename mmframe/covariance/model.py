@@ -17,7 +17,6 @@ from attrs import frozen
 from mmframe.covariance.bijections import Bijection
 from mmframe.covariance.cover import cover
 from mmframe.covariance.domain import Array, OutsideDomainError, Positive
-from mmframe.covariance.matrix_bijections import StandardDeviationsCorrelations
 from mmframe.covariance.parameterization import ABSOLUTE, RELATIVE, Scale
 from mmframe.covariance.structure import Param
 from mmframe.covariance.term import BoundTerm
@@ -269,7 +268,7 @@ class CovarianceModel:
         """
 
         def choose(param: Param, bijection: Bijection) -> Bijection:
-            return bijection if isinstance(bijection, StandardDeviationsCorrelations) else cover(param.domain)
+            return bijection if bijection.holds else cover(param.domain)
 
         if self._is_cover and np.all(self.free):
             return self

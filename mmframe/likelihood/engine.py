@@ -11,7 +11,7 @@ from mmframe.covariance.domain import Array
 from mmframe.likelihood.criterion import Solution
 from mmframe.likelihood.effects import Effects
 from mmframe.likelihood.evaluation import Curvature, Evaluation
-from mmframe.likelihood.information import Sums, moment_estimates, sums
+from mmframe.likelihood.information import Kind, Sums, moment_estimates, second_derivatives, sums
 
 if TYPE_CHECKING:
     from mmframe.design.design import Design
@@ -129,6 +129,31 @@ class Engine(ABC):
         if answer is None:
             return None
         return sums(answer[0], reml=reml), answer[0].solution, answer[1]
+
+    def hessian(
+        self,
+        G: tuple[Array, ...],
+        tangents: tuple[Array, ...],
+        dsigma2: Array,
+        *,
+        reml: bool,
+        sigma2: float | None = None,
+        R: tuple[Array, ...] = (),
+        R_tangents: tuple[Array, ...] = (),
+        average: bool = False,
+    ) -> tuple[Array, Evaluation] | None:
+        """Second derivatives along k directions (tangents, dsigma2 (k,)) with β profiled, and σ² where none is given: (k, k),
+        without the curvature of the coordinates; and the evaluation with its scores. None where that is not finite."""
+        if average:
+            answer = self.average(G, tangents, reml=reml, sigma2=sigma2, R=R, R_tangents=R_tangents)
+        else:
+            exact = self.curvature(G, tangents, reml=reml, sigma2=sigma2, R=R, R_tangents=R_tangents)
+            answer = exact and (sums(exact[0], reml=reml), exact[0].solution, exact[1])
+        if answer is None:
+            return None
+        kind: Kind = "average" if average else "observed"
+        inside = second_derivatives(answer[0], answer[1], dsigma2, profiled=sigma2 is None, kind=kind)
+        return inside + answer[0].bend, answer[2]
 
     def moments(
         self, G: tuple[Array, ...], tangents: tuple[Array, ...], *, reml: bool, R: tuple[Array, ...] = ()

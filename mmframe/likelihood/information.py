@@ -99,3 +99,36 @@ def second_derivatives(
         return np.asarray(inner - np.outer(mixed, mixed) / pure)
     cross = np.outer(mixed, dsigma2)
     return np.asarray(inner + cross + cross.T + pure * np.outer(dsigma2, dsigma2))
+
+
+def joint_second_derivatives(curvature: Curvature, *, reml: bool) -> Array:
+    """Second derivatives in (β, θ, σ²) with none of them profiled, where V is linear in θ: (p + k + 1, p + k + 1).
+
+    β is that of the data's columns, and stands where the curvature was taken; so does σ². With e = y − Xβ:
+    ∂²/∂β² = 2 X'V⁻¹X/σ²,  ∂²/∂β∂j = 2 X'V⁻¹V_jV⁻¹e/σ²,  ∂²/∂β∂σ² = 2 X'V⁻¹e/σ⁴, and in θ the observed information with V⁻¹
+    in place of the inner P₁, since β does not follow (Lindstrom & Bates 1988, JASA 83, section 3).
+    """
+    solution, p = curvature.solution, curvature.cross.shape[0] - 1
+    s2, nu, rss = solution.sigma2, solution.nu, solution.rss
+    gamma, columns = solution.gamma, curvature.basis[:p, :p]
+    found = sums(curvature, reml=reml)
+    assert found.traces is not None
+    k = len(curvature.trace) - 1
+    out = np.zeros((p + k + 1, p + k + 1))
+    out[:p, :p] = 2.0 * columns.T @ curvature.cross[:p, :p] @ columns / s2
+    out[:p, p : p + k] = 2.0 * columns.T @ (curvature.P[:k] @ gamma)[:, :p].T / s2
+    out[:p, -1] = 2.0 * columns.T @ (curvature.cross @ gamma)[:p] / s2**2
+    inner = (curvature.Q[:k, :k] @ gamma) @ gamma
+    out[p : p + k, p : p + k] = -found.traces[:k, :k] + (inner + inner.T) / s2 + found.bend
+    out[p : p + k, -1] = found.linear[:k] / s2**2
+    out[-1, -1] = -nu / s2**2 + 2.0 * rss / s2**3
+    return np.asarray(np.triu(out) + np.triu(out, 1).T)
+
+
+def eliminate(matrix: Array, gone: Array) -> Array:
+    """Second derivatives of what is left when the coordinates `gone` stand at their optimum (Schur complement)."""
+    stay = np.setdiff1d(np.arange(len(matrix)), gone)
+    if not len(gone):
+        return matrix
+    across = matrix[np.ix_(stay, gone)]
+    return np.asarray(matrix[np.ix_(stay, stay)] - across @ np.linalg.solve(matrix[np.ix_(gone, gone)], across.T))

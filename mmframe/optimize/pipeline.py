@@ -16,7 +16,6 @@ from attrs import evolve, field, frozen
 
 from mmframe.covariance.derivative import parts
 from mmframe.covariance.domain import Array, PositiveDefinite, unvech, vech
-from mmframe.covariance.matrix_bijections import StandardDeviationsCorrelations
 from mmframe.covariance.model import CovarianceModel
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.likelihood.engine import Engine
@@ -251,7 +250,7 @@ class _Run:
         # scores are for matrices relative to what the engine calls σ², which is 1 where R carries the scale
         scores = [point.sigma2 * S for S in found.score] if self.model.residual else found.score
         for k, (term, unit) in enumerate(zip(self.model.random, self.engine.unit_scales, strict=True)):
-            if any(isinstance(b, StandardDeviationsCorrelations) for b in term.bijections):
+            if any(b.holds for b in term.bijections):
                 continue  # some of its entries are held
             natural = term.natural_pull(term.natural_jacobians(relative[k]), (scores[k],))
             for param, part in parts(term.params):

@@ -9,10 +9,8 @@ from attrs import define, field
 
 from mmframe.covariance.domain import Array, OutsideDomainError, Psd
 from mmframe.covariance.model import CovarianceModel
-from mmframe.likelihood.criterion import Solution
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Evaluation
-from mmframe.likelihood.information import Sums, second_derivatives, sums
 
 
 @define
@@ -147,27 +145,20 @@ class Problem:
                 with np.errstate(all="ignore"):
                     G, R, sigma2 = self.model.matrices(inner)
                     tangents, R_tangents, dsigma2 = self.model.tangents(inner)
-                    answer: tuple[Sums, Solution, Evaluation] | None
-                    if self.average:
-                        answer = self.engine.average(
-                            G, tangents, reml=self.reml, sigma2=sigma2, R=R, R_tangents=R_tangents
-                        )
-                    else:
-                        exact = self.engine.curvature(
-                            G, tangents, reml=self.reml, sigma2=sigma2, R=R, R_tangents=R_tangents
-                        )
-                        answer = exact and (sums(exact[0], reml=self.reml), exact[0].solution, exact[1])
-                if answer is not None and np.isfinite(answer[2].value):
-                    found = answer[2]
-                    inside = second_derivatives(
-                        answer[0],
-                        answer[1],
+                    answer = self.engine.hessian(
+                        G,
+                        tangents,
                         dsigma2,
-                        profiled=sigma2 is None,
-                        kind="average" if self.average else "observed",
+                        reml=self.reml,
+                        sigma2=sigma2,
+                        R=R,
+                        R_tangents=R_tangents,
+                        average=self.average,
                     )
+                if answer is not None and np.isfinite(answer[1].value):
+                    found = answer[1]
                     curved = self.model.second(inner, found.score, found.sigma2_score, found.residual_score)
-                    hessian = inside + curved + answer[0].bend
+                    hessian = answer[0] + curved
             except (OutsideDomainError, np.linalg.LinAlgError):
                 found = None
         memory.key, memory.evaluation = inner.tobytes(), found

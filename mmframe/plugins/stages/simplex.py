@@ -19,7 +19,7 @@ class Simplex(OptimizerStage):
     """
 
     name = "simplex"
-    aliases = ("nelder_mead",)
+    aliases = ("nelder_mead", "nm")
     bounded = True
     finishes = False
 
