@@ -4,6 +4,8 @@ __version__ = "0.1.0"
 
 from mmframe import datasets
 from mmframe.builder import ModelBuilder
+from mmframe.comparison import compare
+from mmframe.compat.mixedlm import MixedLM
 from mmframe.design.relationship import Relationship
 from mmframe.errors import (
     DataError,
@@ -28,6 +30,7 @@ __all__ = [
     "FitResult",
     "FormulaError",
     "IdentifiabilityWarning",
+    "MixedLM",
     "MmframeError",
     "Model",
     "ModelBuilder",
@@ -37,6 +40,7 @@ __all__ = [
     "SpecError",
     "StoreError",
     "__version__",
+    "compare",
     "datasets",
     "fit",
     "fit_spec",

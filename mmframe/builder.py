@@ -252,10 +252,13 @@ class ModelBuilder:
     def output(self, *, summary: bool = True, bundle: str | None = None) -> ModelBuilder:
         return self._with(output=OutputSpec(summary, bundle))
 
-    def build(self, data: Any = None) -> Model:
-        """The Model. Raises SpecError, DataError or EngineRefusedError, before any fitting."""
+    def build(self, data: Any = None, *, lenient: bool = False) -> Model:
+        """The Model. Raises SpecError, DataError or EngineRefusedError, before any fitting.
+
+        lenient: as many random effects as rows give an IdentifiabilityWarning, not a DataError.
+        """
         if not self.columns:
-            return build(self.spec, data, self.registry)
+            return build(self.spec, data, self.registry, lenient=lenient)
         lengths = {name: len(values) for name, values in self.columns.items()}
         if data is not None:
             data = to_pandas(data, ())
@@ -270,4 +273,4 @@ class ModelBuilder:
                 raise SpecError(Issue("arrays", f"the data already have a column {clash[0]!r}", "names of their own"))
             table.index = data.index
             table = pd.concat([data, table], axis=1)
-        return build(self.spec, table, self.registry)
+        return build(self.spec, table, self.registry, lenient=lenient)

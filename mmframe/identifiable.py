@@ -24,11 +24,11 @@ _NO_SIZE = 1e-8
 _FACTORS = (1.0, 8.0, 64.0, 512.0)
 
 
-def check_effects(design: Design, structures: tuple[CovarianceStructure, ...]) -> None:
+def check_effects(design: Design, structures: tuple[CovarianceStructure, ...], *, lenient: bool = False) -> None:
     """Refuse terms whose effects cannot be told from a residual with one free variance.
 
     An unrestricted term with as many effects as rows, or any term with as many levels as rows; but for terms of related
-    levels. Raises DataError.
+    levels. Raises DataError; lenient: warns, where covariates that differ between levels may still tell them apart.
     """
     for term, structure in zip(design.terms, structures, strict=True):
         if design.groupings[term.grouping].relationship is not None:
@@ -39,10 +39,13 @@ def check_effects(design: Design, structures: tuple[CovarianceStructure, ...]) -
         )
         effects = levels * term.width if unrestricted else levels
         if effects >= design.n:
-            raise DataError(
+            message = (
                 f"term {term.label!r}: {effects} random effects ({levels} levels x {effects // levels}) for {design.n} rows"
                 " · they cannot be told from the residual · allowed: fewer effects than rows · use a simpler basis, or 'diagonal'"
             )
+            if not lenient:
+                raise DataError(message)
+            warnings.warn(message, IdentifiabilityWarning, stacklevel=2)
 
 
 def check_repeats(residual: ResidualDesign, structures: tuple[CovarianceStructure, ...]) -> None:

@@ -144,6 +144,12 @@ class Model:
         spec = evolve(self.spec, **changes)
         return evolve(self, spec=spec, stages=resolve(spec, self.registry).stages)
 
+    def responding(self, y: Array) -> Model:
+        """The same model for another response (n,), before any offset is taken off: for simulation and the bootstrap."""
+        offset = self.design.offset
+        design = self.design.with_response(y if offset is None else y - offset)
+        return evolve(self, design=design, engine=type(self.engine).reduce(design))
+
     @classmethod
     def of(cls, fit: FitResult) -> Model:
         """The model of a fit, which starts where that fit ended. Raises StoreError for a fit that was read from a file."""
@@ -233,10 +239,18 @@ def _check_scale(design: Design) -> None:
         )
 
 
-def build(spec: ModelSpec, data: Any, registry: Registry | None = None, fitted: Array | None = None) -> Model:
+def build(
+    spec: ModelSpec,
+    data: Any,
+    registry: Registry | None = None,
+    fitted: Array | None = None,
+    *,
+    lenient: bool = False,
+) -> Model:
     """A specification and data to a Model. Raises SpecError, DataError or EngineRefusedError before any fitting.
 
-    fitted (n,): fitted values that a variance function takes as its covariate.
+    fitted (n,): fitted values that a variance function takes as its covariate.   lenient: as many random effects as rows are
+    warned of, not refused.
     """
     registry = registry or default_registry()
     clock = Clock()
@@ -259,7 +273,7 @@ def build(spec: ModelSpec, data: Any, registry: Registry | None = None, fitted: 
         banded = all(c.markov(s.points) for c, s in zip(residual, design.residual.strata, strict=True))
         design = evolve(design, residual=evolve(design.residual, banded=banded))
     elif report.SIGMA not in spec.fix:
-        check_effects(design, random)
+        check_effects(design, random, lenient=lenient)
     _check_scale(design)
     clock.lap("design")
     engine = choose_engine(design, resolved.engines).reduce(design)
@@ -272,7 +286,7 @@ def build(spec: ModelSpec, data: Any, registry: Registry | None = None, fitted: 
     covariance = bind_covariance(spec, design, resolved, random, residual, engine)
     again = None
     if any(getattr(v, "covariate", None) == FITTED for v in resolved.variances):
-        again = partial(build, spec, data, registry)
+        again = partial(build, spec, data, registry, lenient=lenient)
     model = Model(spec, design, engine, covariance, resolved.stages, registry, clock.seconds, again)
     _check_size(design, covariance)
     clock.lap("design")

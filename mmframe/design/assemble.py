@@ -10,7 +10,7 @@ from attrs import evolve
 from numpy.typing import NDArray
 
 from mmframe.covariance.domain import Array
-from mmframe.covariance.structure import CovarianceStructure
+from mmframe.covariance.structure import CovarianceStructure, Points
 from mmframe.covariance.tree import Tree
 from mmframe.design.bases import build, formula_parts, term_columns
 from mmframe.design.design import Design, DesignTerm
@@ -92,6 +92,7 @@ def assemble(
             named = tuple(f"{label}{suffix}" for label in built.points.labels)
             Z = built.Z if mask is None else np.asfortranarray(built.Z * mask[:, None])
             stratum = "" if level is None else str(level)
+            _check_levels(groupings[places[k]], tree, built.points, len(frame))
             terms.append(DesignTerm(term.label, places[k], Z, named, built.points, k, stratum, built.leaves))
             encodings.append(TermEncoding(term.group, built.basis, None if term.by is None else (term.by, level)))
     X, kept, dropped, orthonormal_X = _full_rank(X, fixed.columns, weights)
@@ -236,16 +237,27 @@ def _groupings(terms: tuple[TermSpec, ...], frame: pd.DataFrame) -> tuple[tuple[
     for term in terms:
         key = frozenset(term.group)
         if key not in seen:
-            grouping = make_grouping(term.group, frame)
-            if grouping.size < 2:
-                raise DataError(
-                    f"grouping factor {grouping.name!r}: it has one level ({grouping.levels[0]!s}) in the {len(frame)} rows"
-                    " · a variance between levels needs at least two"
-                )
             seen[key] = len(groupings)
-            groupings.append(grouping)
+            groupings.append(make_grouping(term.group, frame))
         places.append(seen[key])
     return tuple(groupings), places
+
+
+def _check_levels(grouping: Grouping, tree: Tree, points: Points, rows: int) -> None:
+    """Refuse one level whose effects are no more than their parameters: a variance needs at least two effects."""
+    if grouping.size > 1:
+        return
+    if tree.structure is not None:
+        try:
+            parameters = sum(p.domain.count for p in tree.structure.params(points))
+        except ValueError:
+            return  # said when the structure is bound
+        if parameters < points.size:
+            return
+    raise DataError(
+        f"grouping factor {grouping.name!r}: it has one level ({grouping.levels[0]!s}) in the {rows} rows"
+        " · a variance between levels needs at least two"
+    )
 
 
 def _related(given: dict[str, Any], groupings: tuple[Grouping, ...]) -> tuple[Grouping, ...]:

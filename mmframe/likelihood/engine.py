@@ -152,6 +152,8 @@ class Engine(ABC):
         if answer is None:
             return None
         kind: Kind = "average" if average else "observed"
+        if not tangents and not R_tangents:  # no term: σ² alone moves, and V/σ² stands still
+            return second_derivatives(answer[0].still(dsigma2.size), answer[1], dsigma2, profiled=False), answer[2]
         inside = second_derivatives(answer[0], answer[1], dsigma2, profiled=sigma2 is None, kind=kind)
         return inside + answer[0].bend, answer[2]
 

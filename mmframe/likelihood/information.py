@@ -37,6 +37,12 @@ class Sums:
     linear: Array
     bend: Array | float = 0.0
 
+    def still(self, k: int) -> Sums:
+        """With k directions that do not move V/σ² before the tangent that is V itself."""
+        widths = ((k, 0), (k, 0))
+        traces = None if self.traces is None else np.pad(self.traces, widths)
+        return Sums(traces, np.pad(self.quadratics, widths), np.pad(self.linear, (k, 0)), self.bend)
+
 
 def sums(curvature: Curvature, *, reml: bool) -> Sums:
     """Contract P, Q and T with γ and (X'V⁻¹X)⁻¹."""

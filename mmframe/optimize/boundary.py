@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmframe.covariance.derivative import parts
-from mmframe.covariance.domain import Array, Box, PositiveDefinite, unvech, vech
+from mmframe.covariance.domain import Array, Box, PositiveDefinite, unvech, vech, vech_indices
 from mmframe.covariance.structure import Param
 
 # A variance (or an eigenvalue of G) this small relative to σ², per unit of its basis, is zero.
@@ -36,21 +37,26 @@ def _null_space(domain: PositiveDefinite, flat: Array, sigma2: float, unit: Arra
     return zero | singular, np.where(empty, 0.0, corr * np.outer(sd, sd))
 
 
-def at_boundary(params: tuple[Param, ...], flat: Array, sigma2: float, unit: Array) -> bool:
+def on_boundary(params: tuple[Param, ...], flat: Array, sigma2: float, unit: Array) -> NDArray[np.bool_]:
+    """Which entries of the flat φ stand on the boundary: of a matrix, those of its rows without variance, or all of them where
+    its correlations are singular."""
+    out = np.zeros(flat.size, dtype=bool)
     for param, part in parts(params):
         domain = param.domain
         if isinstance(domain, PositiveDefinite):
-            if np.any(_null_space(domain, flat[part], sigma2, unit)[0]):
-                return True
-        elif isinstance(domain, Box):
-            if param.scale_power:
-                if np.any(_scaled(param, flat[part], sigma2, unit) <= ZERO):
-                    return True
-            elif np.isfinite(domain.low) and np.isfinite(domain.high):
-                edge = ZERO * (domain.high - domain.low)
-                if np.any(flat[part] - domain.low <= edge) or np.any(domain.high - flat[part] <= edge):
-                    return True
-    return False
+            null = _null_space(domain, flat[part], sigma2, unit)[0]
+            rows, cols = vech_indices(domain.dim)
+            out[part] = null[rows] | null[cols]
+        elif isinstance(domain, Box) and param.scale_power:
+            out[part] = _scaled(param, flat[part], sigma2, unit) <= ZERO
+        elif isinstance(domain, Box) and np.isfinite(domain.low) and np.isfinite(domain.high):
+            edge = ZERO * (domain.high - domain.low)
+            out[part] = (flat[part] - domain.low <= edge) | (domain.high - flat[part] <= edge)
+    return out
+
+
+def at_boundary(params: tuple[Param, ...], flat: Array, sigma2: float, unit: Array) -> bool:
+    return bool(np.any(on_boundary(params, flat, sigma2, unit)))
 
 
 def settled(params: tuple[Param, ...], flat: Array, sigma2: float, unit: Array) -> Array:

@@ -6,6 +6,8 @@ import datetime
 import io
 import json
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ _MATRIX = "(a matrix)"  # stands in a saved specification for a relationship tha
 _JSON, _ARRAYS = "fit.json", "arrays.npz"
 
 
-class _Writer:
+class Writer:
     """Values to JSON; arrays go to the npz by number."""
 
     def __init__(self) -> None:
@@ -81,7 +83,7 @@ class _Writer:
         return {"@index": [self.value(v) for v in index.astype(object)], "name": name}
 
 
-class _Reader:
+class Reader:
     def __init__(self, arrays: Any) -> None:
         self.arrays = arrays
 
@@ -112,10 +114,17 @@ class _Reader:
 
 def save(fit: FitResult, path: str | Path) -> Path:
     """Write a fit. Raises StoreError for what cannot be written without code (functions of one's own in formulas)."""
+    with whole_file(path) as archive:
+        write_fit(fit, archive)
+    return Path(path)
+
+
+def write_fit(fit: FitResult, archive: zipfile.ZipFile) -> None:
+    """Write a fit into an archive. Raises StoreError, as `save`."""
     if fit.spec.transforms:
         names = ", ".join(fit.spec.transforms)
         raise StoreError(f"cannot save the functions {names} · put what they compute into columns, and fit those")
-    write = _Writer()
+    write = Writer()
     source, effects = fit.source, fit.source.effects
     spec = attrs.evolve(
         fit.spec,
@@ -146,15 +155,49 @@ def save(fit: FitResult, path: str | Path) -> Path:
         "normalized": write.array(source.normalized),
         "encoding": write.value(write_encoding(source.encoding)),
     }
-    arrays = io.BytesIO()
-    np.savez_compressed(arrays, **write.arrays)
+    write_members(archive, document, write.arrays)
+
+
+def write_members(archive: zipfile.ZipFile, document: Any, arrays: dict[str, Any], stem: str = "") -> None:
+    """A document and its arrays as two members of an archive."""
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)
+    archive.writestr(stem + _JSON, json.dumps(document, allow_nan=False))
+    archive.writestr(stem + _ARRAYS, packed.getvalue())
+
+
+def read_members(archive: zipfile.ZipFile, stem: str = "") -> tuple[Any, dict[str, Any]]:
+    """The document and the arrays of two members of an archive."""
+    document = json.loads(archive.read(stem + _JSON))
+    with np.load(io.BytesIO(archive.read(stem + _ARRAYS)), allow_pickle=False) as stored:
+        return document, {name: stored[name] for name in stored.files}
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[zipfile.ZipFile]:
+    """An archive that becomes the file when all is written: a full file or none."""
     file = Path(path)
-    partial = file.with_name(file.name + ".partial")  # a full file or none: nothing half-written is ever read
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(_JSON, json.dumps(document, allow_nan=False))
-        archive.writestr(_ARRAYS, arrays.getvalue())
-    partial.replace(file)
-    return file
+    partial = file.with_name(file.name + ".partial")
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            yield archive
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def saved_file(path: str | Path) -> Iterator[zipfile.ZipFile]:
+    """A saved file for reading. Raises StoreError where it is missing or damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except FileNotFoundError:
+        raise StoreError(f"there is no file {str(path)!r}") from None
+    except StoreError:
+        raise
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as problem:
+        raise StoreError(f"{str(path)!r} is not a saved fit: {problem}") from None
 
 
 def _is_array(name: str | None) -> bool:
@@ -163,18 +206,16 @@ def _is_array(name: str | None) -> bool:
 
 def load(path: str | Path) -> FitResult:
     """Read a saved fit. Raises StoreError where the file is missing, damaged or of a later format."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            document = json.loads(archive.read(_JSON))
-            with np.load(io.BytesIO(archive.read(_ARRAYS)), allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise StoreError(f"there is no file {str(path)!r}") from None
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as problem:
-        raise StoreError(f"{str(path)!r} is not a saved fit: {problem}") from None
+    with saved_file(path) as archive:
+        return read_fit(archive, path)
+
+
+def read_fit(archive: zipfile.ZipFile, path: str | Path) -> FitResult:
+    """Read a fit from an archive. Raises StoreError, as `load`."""
+    document, arrays = read_members(archive)
     if document.get("mmframe_fit") != FORMAT:
         raise StoreError(f"{str(path)!r} has the format {document.get('mmframe_fit')!r} · this version reads {FORMAT}")
-    read = _Reader(arrays)
+    read = Reader(arrays)
     try:
         estimates = read.value(document["estimates"])
         estimates["terms"] = tuple(TermEstimate(**t) for t in estimates["terms"])

@@ -1,0 +1,68 @@
+"""Comparison of fits: likelihood-ratio tests of nested models, and information criteria."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import chi2
+
+from mmframe.errors import DataError, Issue, SpecError
+from mmframe.model import Model
+from mmframe.results.result import FitResult
+
+
+def compare(*fits: Any) -> pd.DataFrame:
+    """A row a fit, from the simplest to the richest: parameters, AIC, BIC, log-likelihood, deviance, and the likelihood-ratio
+    test against the row before.
+
+    fits: two or more FitResults, or results that hold one (as those of MixedLM). Where fixed effects differ, or some fits are by
+    REML and some by ML, fits by REML are made again by ML (as lme4's `anova` does); with the same fixed effects REML fits are
+    compared as they are. The column `refitted` says so. The index are the models' formulas.
+
+    chisq is the difference of deviances, df that of the numbers of parameters, p_value the upper tail of the chi-square law. A
+    variance that is tested at zero stands on the boundary, where this p-value is too large (Self & Liang 1987, JASA 82).
+    Raises SpecError (fewer than two fits), DataError (other data), StoreError (a saved fit that would have to be made again).
+    """
+    results = [getattr(fit, "mmframe", fit) for fit in fits]
+    wrong = [r for r in results if not isinstance(r, FitResult)]
+    if len(results) < 2 or wrong:
+        given = f"a {type(wrong[0]).__name__}" if wrong else f"{len(results)} fit"
+        raise SpecError(Issue("compare", given, "two or more fits"))
+    _check_data(results)
+    if len({_effects(r) for r in results}) > 1 or len({r.reml for r in results}) > 1:
+        made = [Model.of(r).using(criterion="ml").fit() if r.reml else r for r in results]
+    else:
+        made = results
+    again = [a is not b for a, b in zip(made, results, strict=True)]
+    order = sorted(range(len(made)), key=lambda k: made[k].estimates.n_parameters)
+    rows = [
+        (made[k].estimates.n_parameters, made[k].aic, made[k].bic, made[k].loglike, made[k].deviance, again[k])
+        for k in order
+    ]
+    table = pd.DataFrame(
+        rows,
+        columns=["n_parameters", "aic", "bic", "loglike", "deviance", "refitted"],
+        index=[made[k].formula for k in order],
+    )
+    table["chisq"] = -table["deviance"].diff()
+    df = table["n_parameters"].diff()
+    table["df"] = df
+    table["p_value"] = np.where(df > 0, chi2.sf(np.maximum(table["chisq"], 0.0), np.where(df > 0, df, 1.0)), np.nan)
+    return table[["n_parameters", "aic", "bic", "loglike", "deviance", "chisq", "df", "p_value", "refitted"]]
+
+
+def _effects(fit: FitResult) -> frozenset[str]:
+    return frozenset(fit.estimates.columns)
+
+
+def _check_data(fits: list[FitResult]) -> None:
+    first = fits[0].source.response
+    for fit in fits[1:]:
+        y = fit.source.response
+        if y.size != first.size or not np.array_equal(y, first):
+            raise DataError(
+                f"compare: responses of {first.size} and {y.size} rows that differ · allowed: fits of the same response and rows"
+                " · drop rows with missing values first, so that every model has the same"
+            )

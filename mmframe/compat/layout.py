@@ -1,0 +1,162 @@
+"""The translation between packed parameters and the matrices of a mmframe model.
+
+Each variance component becomes a term of the model in one of two ways. As a term `0 + c1 + c2 + ... | group` whose columns share
+one variance: then all is one grouping factor, and the pooled engine takes it. Or, where a component has many columns of which a row
+has one, as an intercept or slope of the pairs (group, column), a nested or crossed factor of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from attrs import frozen
+
+from mmframe.builder import ModelBuilder
+from mmframe.compat.components import Component, Ints
+from mmframe.compat.names import patsy_order, safe_names
+from mmframe.compat.params import MixedLMParams
+from mmframe.covariance.domain import Array, vech, vech_basis
+from mmframe.design.grouping import factorize
+from mmframe.design.kept import Encoding
+from mmframe.errors import DataError
+from mmframe.model import Model
+
+_WIDE = 8  # columns of all terms of the groups beyond which components become factors of their own
+INDEPENDENT = "variance_component"
+
+
+@frozen(eq=False)
+class Layout:
+    """A model and what its terms are: the random effects (where k_re > 0), then the components in their order.
+
+    builder, table: what it was made of, without the components.   nested: whether each component is a factor of its own, with the
+    level `group x width + column`.   order (k_fe,): the place among the slopes of each of the engine's columns.
+    """
+
+    model: Model
+    builder: ModelBuilder
+    table: pd.DataFrame
+    group: str
+    k_re: int
+    components: tuple[Component, ...]
+    nested: tuple[bool, ...]
+    order: Ints
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(t.width for t in self.model.design.terms)
+
+    @property
+    def k_re2(self) -> int:
+        return self.k_re * (self.k_re + 1) // 2
+
+    def together(self) -> Layout:
+        """The same model with all components as terms of the groups, so that effects of a group are one vector."""
+        if not any(self.nested):
+            return self
+        return lay_out(self.builder, self.table, self.components, self.group, tuple(map(str, self.order)), apart=False)
+
+    # slopes
+
+    def inward(self, slopes: Array) -> Array:
+        """Slopes in the order of the engine's columns."""
+        return np.asarray(slopes, dtype=float)[self.order]
+
+    def outward(self, beta: Array) -> Array:
+        out = np.empty(len(beta))
+        out[self.order] = beta
+        return out
+
+    # covariances
+
+    def matrices(self, params: MixedLMParams) -> tuple[Array, ...]:
+        """G of each term, relative to σ²."""
+        parts = [np.asarray(params.cov_re, dtype=float)] if self.k_re else []
+        shared = self.widths[len(parts) :]
+        return (*parts, *(float(v) * np.eye(q) for v, q in zip(params.vcomp, shared, strict=True)))
+
+    def flats(self, params: MixedLMParams) -> tuple[Array, ...]:
+        """Natural parameters of each term: the lower triangle of cov_re, then each component's variance."""
+        parts = [vech(np.asarray(params.cov_re, dtype=float))] if self.k_re else []
+        return (*parts, *(np.array([float(v)]) for v in params.vcomp))
+
+    def params(self, beta: Array, flats: tuple[Array, ...], sigma2: float) -> MixedLMParams:
+        """Packed parameters of natural ones in data units."""
+        out = MixedLMParams(len(beta), self.k_re, len(self.components))
+        out.fe_params = self.outward(beta)
+        if self.k_re:
+            matrix = np.zeros((self.k_re, self.k_re))
+            matrix[out._ix] = flats[0] / sigma2
+            out.cov_re = matrix + np.tril(matrix, -1).T
+        out.vcomp = np.array([float(f[0]) for f in flats[1 if self.k_re else 0 :]]) / sigma2
+        return out
+
+    # derivatives
+
+    def gradient(self, score: tuple[Array, ...]) -> Array:
+        """By the entries of the lower triangle and the components, from score matrices: (k_re2 + k_vc,)."""
+        first = 1 if self.k_re else 0
+        entries = vech(2.0 * score[0] - np.diag(np.diag(score[0]))) if self.k_re else np.zeros(0)
+        return np.concatenate([entries, [float(np.trace(S)) for S in score[first:]]])
+
+    def tangents(self) -> tuple[Array, ...]:
+        """The direction of each term's G for each entry and component: (k_re2 + k_vc, q, q)."""
+        total = self.k_re2 + len(self.components)
+        out = [np.zeros((total, q, q)) for q in self.widths]
+        if self.k_re:
+            out[0][: self.k_re2] = vech_basis(self.k_re)
+        for j, directions in enumerate(out[1 if self.k_re else 0 :]):
+            directions[self.k_re2 + j] = np.eye(directions.shape[1])
+        return tuple(out)
+
+
+def lay_out(
+    builder: ModelBuilder,
+    table: pd.DataFrame,
+    components: tuple[Component, ...],
+    group: str,
+    columns: tuple[str, ...] | None = None,
+    apart: bool = True,
+) -> Layout:
+    """The model of a builder whose data are `table`, with the components added. group: the grouping column.
+
+    columns: the slopes' names, where all of exog must be there.   apart: whether wide components become factors.
+    Raises DataError where columns of exog depend on each other.
+    """
+    own, random = builder, len(builder.spec.random)
+    wide = random + sum(c.width for c in components) > _WIDE
+    nested = tuple(apart and wide and c.width > 1 and c.single for c in components)
+    taken, new = {str(c) for c in table.columns}, {}
+    quoted = f"`{group}`"
+    for component, alone in zip(components, nested, strict=True):
+        if alone:
+            column, value = component.column_and_value()
+            codes = factorize(table[group])[0] * component.width + column
+            factor, slope = safe_names([component.name, f"{component.name}_value"], "vc", taken)
+            new[factor] = codes
+            basis = "1" if np.all(value == 1.0) else f"0 + `{slope}`"
+            if basis != "1":
+                new[slope] = value
+            builder = builder.random(f"{basis} | `{factor}`", structure=INDEPENDENT)
+        else:
+            names = safe_names([f"{component.name}[{j}]" for j in range(component.width)], "vc", taken)
+            new |= dict(zip(names, component.dense.T, strict=True))
+            basis = " + ".join(["0", *(f"`{name}`" for name in names)])
+            builder = builder.random(f"{basis} | {quoted}", structure=INDEPENDENT)
+    whole = table.assign(**new) if new else table
+    model = builder.missing("raise").build(whole, lenient=True)
+    design = model.design
+    if design.dropped:
+        raise DataError(
+            f"exog: the columns {', '.join(design.dropped)} depend on the columns before them"
+            " · leave them out, or use mmframe.fit, which drops them"
+        )
+    if columns is None:
+        assert isinstance(design.encoding, Encoding)
+        fixed = design.encoding.fixed
+        wanted = patsy_order(fixed.terms, fixed.kinds)
+        order = np.array([wanted.index(c) for c in design.columns], dtype=np.intp)
+    else:
+        order = np.arange(len(columns))
+    k_re = design.terms[0].width if random else 0
+    return Layout(model, own, table, group, k_re, components, nested, order)
