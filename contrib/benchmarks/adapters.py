@@ -5,6 +5,7 @@ Systems are imported inside the methods, so that one which is not installed is o
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from adapter import Adapter, OneFactor
@@ -68,6 +69,23 @@ class LmePython(Adapter):
         return loglike
 
 
+class Face(OneFactor):
+    """mmframe's own MixedLM, called as `Statsmodels` calls statsmodels'."""
+
+    name = "mmframe-mixedlm"
+    module = "mmframe"
+
+    def version(self) -> str:
+        return metadata.version("mmframe")
+
+    def fit(self, case: Case) -> float:
+        from mmframe.compat.statsmodels import mixedlm
+
+        (term,) = case.random
+        model = mixedlm(case.fixed, case.data, groups=term.group, re_formula=f"~{term.basis}")
+        return model.fit(reml=case.reml).llf
+
+
 class Statsmodels(OneFactor):
     """Several grouping factors would be variance components of one group with all rows, which no case here is for."""
 
@@ -86,6 +104,17 @@ class Statsmodels(OneFactor):
 
 ADAPTERS: dict[str, Adapter] = {
     adapter.name: adapter
-    for adapter in (Mmframe(), MixedlmRs(), Mixedlm(), LmePython(), GPBoost(), Statsmodels(), Lme4(), Nlme(), Mmrm())
+    for adapter in (
+        Mmframe(),
+        MixedlmRs(),
+        Mixedlm(),
+        LmePython(),
+        GPBoost(),
+        Face(),
+        Statsmodels(),
+        Lme4(),
+        Nlme(),
+        Mmrm(),
+    )
 }
 REFERENCE = Mmframe.name

@@ -54,6 +54,11 @@ def medium() -> Case:
     return Case("medium", about, _continuous(1_000, 10, 3), "y ~ x", (Term("x", "g"),))
 
 
+def large() -> Case:
+    about = "100,000 rows, 10,000 groups of 10 rows, random intercept and slope, a continuous covariate"
+    return Case("large", about, _continuous(10_000, 10, 10), "y ~ x", (Term("x", "g"),))
+
+
 def few_groups() -> Case:
     about = "1,000,000 rows in 100 groups: the passes over the rows are all there is"
     return Case("few_groups", about, _continuous(100, 10_000, 5), "y ~ x", (Term("x", "g"),))
@@ -90,6 +95,7 @@ CASES: dict[str, Callable[[], Case]] = {
         dietox,
         oneway_small,
         medium,
+        large,
         few_groups,
         million,
         million_intercept,

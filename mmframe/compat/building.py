@@ -31,10 +31,10 @@ def results_of(
     point = source.found.point
     params = layout.params(fit.estimates.beta, point.flats, point.sigma2)
     found = sampling(layout, params, point.sigma2, reml=reml, free=free)
-    if not found.definite:
+    penalized = model.fe_pen is not None or model.cov_pen is not None
+    if fit.converged and not found.definite and not penalized:  # elsewhere the likelihood itself is at no maximum
         message = "The Hessian matrix at the estimated parameter values is not positive definite."
         warnings.warn(message, ConvergenceWarning, stacklevel=3)
-    penalized = model.fe_pen is not None or model.cov_pen is not None
     hist = history(source.found, model.nobs) if full_output else None
     state = State(params, point.sigma2, fit.loglike, found, reml, fit.converged, free, hist, penalized)
     return MixedLMResults(model, state, fit)

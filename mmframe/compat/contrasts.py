@@ -89,7 +89,7 @@ def constraints(given: Any, names: list[str], widths: tuple[int, ...]) -> tuple[
             text = re.sub(rf"(?<!`){re.escape(name)}(?!`)", f"`{name}`", text)
         try:
             found = LinearConstraints.from_spec(text, variable_names=names)
-        except (FormulaicError, ValueError, RuntimeError) as problem:
+        except (FormulaicError, ValueError, RuntimeError, KeyError, TypeError) as problem:
             reason = str(problem).splitlines()[0]
             allowed = f"linear equations in {', '.join(names)}"
             raise SpecError(Issue("constraint", f"{given!r}: {reason}", allowed, "such as 'x = 0, z = 1'")) from None

@@ -58,7 +58,7 @@ class MixedLM(GroupedModel):
                 raise ValueError("vcomp and exog_vc: both were given · allowed: exog_vc alone")
             warnings.warn("vcomp is taken as exog_vc, which is the argument's name", FutureWarning, stacklevel=2)
             exog_vc = kwargs["vcomp"]
-        if isinstance(exog_vc, dict):
+        elif isinstance(exog_vc, dict):
             warnings.warn("Using deprecated variance components format", FutureWarning, stacklevel=2)
         self._bind(from_arrays(endog, exog, groups, exog_re, exog_vc, missing), use_sqrt)
 

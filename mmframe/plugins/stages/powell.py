@@ -15,7 +15,8 @@ from mmframe.api import Monitor, OptimizerStage, Problem, StageOutcome, StopReas
 class Powell(OptimizerStage):
     """Line searches along directions that become conjugate (Powell 1964, The Computer Journal 7).
 
-    It needs no derivative, and does not count as a finishing stage: `tolerance` is of values and of coordinates.
+    It needs no derivative, and does not count as a finishing stage: a round of line searches that gains less than `tolerance`
+    ends it.
     """
 
     name = "powell"
@@ -23,16 +24,18 @@ class Powell(OptimizerStage):
     finishes = False
 
     max_iterations: int = 200
-    tolerance: float = 1e-7
+    tolerance: float = 1e-8
 
     def run(self, problem: Problem, theta: Any, monitor: Monitor) -> StageOutcome:
+        start = np.clip(theta, problem.lower, problem.upper)
+        size = max(1.0, 2.0 * abs(problem.value(start)))  # scipy's is relative to the sum of two values
         found = minimize(
             lambda u: min(problem.value(u), 1e30),
-            np.clip(theta, problem.lower, problem.upper),
+            start,
             method="Powell",
             bounds=Bounds(problem.lower, problem.upper),
             callback=lambda u: monitor.step(u, problem.value(u)),
-            options={"maxiter": self.max_iterations, "xtol": self.tolerance, "ftol": self.tolerance},
+            options={"maxiter": self.max_iterations, "xtol": 1e-6, "ftol": self.tolerance / size},
         )
         reason = StopReason.CONVERGED if found.success else StopReason.ITERATIONS
         return StageOutcome(np.atleast_1d(found.x), reason)

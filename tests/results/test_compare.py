@@ -1,0 +1,115 @@
+"""Comparison of fits: lme4's numbers, refits by ML, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mmframe as mm
+from mmframe.errors import DataError, SpecError, StoreError
+
+SLEEPSTUDY = mm.datasets.load("sleepstudy")
+
+
+def sleep(formula: str, **options: object) -> mm.FitResult:
+    return mm.fit(f"Reaction ~ {formula}", SLEEPSTUDY, **options)  # type: ignore[arg-type]
+
+
+def test_lme4_s_table() -> None:
+    """Bates et al. (2015), JSS 67(1), section 5.2: anova(fm1, fm2) refits by ML: 0.0639 on 1 degree of freedom, p = 0.8004."""
+    table = mm.compare(sleep("Days + (Days | Subject)"), sleep("Days + (Days || Subject)"))
+    assert list(table["n_parameters"]) == [5, 6]
+    two = "Reaction ~ Days + (1 | Subject) + (0 + Days | Subject)"
+    assert list(table.index) == [two, "Reaction ~ Days + (Days | Subject)"]
+    reml = table["chisq"].iloc[1]
+    assert not table["refitted"].any()  # the fixed effects are the same: REML fits as they are
+    ml = mm.compare(sleep("Days + (Days || Subject)", reml=False), sleep("Days + (Days | Subject)", reml=False))
+    np.testing.assert_allclose(ml["chisq"].iloc[1], 0.0639, atol=5e-5)
+    np.testing.assert_allclose(ml["p_value"].iloc[1], 0.8004, atol=5e-5)
+    np.testing.assert_allclose(ml["aic"], [1762.00, 1763.94], atol=6e-3)
+    assert np.isnan(ml["chisq"].iloc[0]) and reml != ml["chisq"].iloc[1]
+
+
+def test_other_fixed_effects_are_refitted_by_ml() -> None:
+    """anova(lmer(Reaction ~ 1 + (Days|Subject)), lmer(Reaction ~ Days + (Days|Subject))): lme4 refits; chisq 23.537 on 1 (lme4 1.1)."""
+    table = mm.compare(sleep("1 + (Days | Subject)"), sleep("Days + (Days | Subject)"))
+    assert table["refitted"].all()
+    np.testing.assert_allclose(table["chisq"].iloc[1], 23.537, atol=1e-3)
+    np.testing.assert_allclose(table["loglike"].iloc[1], -875.9697, atol=1e-4)
+    mixed = mm.compare(sleep("1 + (Days | Subject)", reml=False), sleep("Days + (Days | Subject)"))
+    np.testing.assert_allclose(mixed["chisq"], table["chisq"], rtol=1e-6)
+    assert list(mixed["refitted"]) == [False, True]
+
+
+def test_three_fits_and_equal_numbers_of_parameters() -> None:
+    fits = [sleep("Days + (Days | Subject)"), sleep("Days + (1 | Subject)"), sleep("Days + (0 + Days | Subject)")]
+    table = mm.compare(*fits)
+    assert list(table["n_parameters"]) == [4, 4, 6]
+    assert np.isnan(table["p_value"].iloc[1]) and table["df"].iloc[1] == 0 and table["p_value"].iloc[2] < 1e-4
+
+
+def test_a_residual_structure_is_compared() -> None:
+    table = mm.compare(sleep("Days + (1 | Subject)"), sleep("Days + (1 | Subject)", residual="ar1(Days | Subject)"))
+    assert table["df"].iloc[1] == 1 and table["chisq"].iloc[1] > 10
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    one = sleep("Days + (1 | Subject)")
+    with pytest.raises(SpecError, match="1 fit · allowed: two or more"):
+        mm.compare(one)
+    with pytest.raises(SpecError, match="a str"):
+        mm.compare(one, "Days")
+    other = mm.fit("Reaction ~ Days + (1 | Subject)", SLEEPSTUDY.iloc[:-1])
+    with pytest.raises(DataError, match="responses of 180 and 179 rows"):
+        mm.compare(one, other)
+    one.save(tmp_path / "one.mm")
+    stored = mm.load(tmp_path / "one.mm")
+    assert mm.compare(stored, sleep("Days + (Days | Subject)"))["df"].iloc[1] == 2
+    with pytest.raises(StoreError, match="a saved fit holds no data"):
+        mm.compare(stored, sleep("1 + (1 | Subject)"))
+
+
+def test_the_same_model_with_other_stages_and_criterion() -> None:
+    model = mm.ModelBuilder().fixed("Reaction ~ Days").random("Days | Subject").build(SLEEPSTUDY)
+    ml = model.using(criterion="ml", stages=["em", "lbfgs"])
+    assert ml.engine is model.engine and [s.name for s in ml.stages] == ["em", "lbfgs"]
+    np.testing.assert_allclose(ml.fit().loglike, -875.9697, atol=1e-4)
+    with pytest.raises(SpecError, match="fix · allowed: criterion, stages, start"):
+        model.using(fix={"sigma": 1.0})
+    fit = model.fit()
+    again = mm.Model.of(fit).fit()
+    assert len(again.trace) <= len(fit.trace) and np.isclose(again.loglike, fit.loglike, rtol=1e-12)
+
+
+@pytest.mark.parametrize("formula", ["Days + (Days | Subject)", "Days + (1 | Subject)"])
+def test_another_response(formula: str) -> None:
+    """A model for another response is that of the data with it."""
+    rng = np.random.default_rng(0)
+    y = SLEEPSTUDY["Reaction"].to_numpy() + rng.normal(size=180)
+    model = mm.Model.of(sleep(formula, offset=np.arange(180.0)))
+    found = model.responding(y).fit()
+    expected = mm.fit(f"Reaction ~ {formula}", SLEEPSTUDY.assign(Reaction=y), offset=np.arange(180.0))
+    np.testing.assert_allclose(found.loglike, expected.loglike, rtol=1e-9)
+    np.testing.assert_allclose(found.fixed_effects, expected.fixed_effects, rtol=1e-7)
+
+
+def test_a_model_without_random_effects_has_the_error_of_sigma() -> None:
+    """σ̂/√(2(n − p)), by REML."""
+    fit = mm.fit("Reaction ~ Days", SLEEPSTUDY)
+    row = fit.parameters.set_index("name").loc["sigma"]
+    np.testing.assert_allclose(row["std_error"], fit.sigma / np.sqrt(2 * 178), rtol=1e-6)
+    assert "sigma" in fit.summary()
+
+
+def test_one_group_with_many_effects_of_one_variance() -> None:
+    """One level is enough where a variance has several effects; not where it has one."""
+    rng = np.random.default_rng(1)
+    Z = rng.normal(size=(80, 12))
+    y = Z @ rng.normal(size=12) + rng.normal(size=80)
+    builder = mm.ModelBuilder().fixed(np.ones(80), y)
+    fit = builder.random(Z=Z, groups=np.zeros(80), structure="variance_component").build().fit()
+    assert fit.converged and 0.2 < fit.covariance("group").iloc[0, 0] < 5
+    with pytest.raises(DataError, match="it has one level"):
+        builder.random(Z=Z, groups=np.zeros(80), structure="diagonal").build()
