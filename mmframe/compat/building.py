@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import evolve
 
-from mmframe.compat.notices import ConvergenceWarning
 from mmframe.compat.params import MixedLMParams
 from mmframe.compat.results import MixedLMResults, State
-from mmframe.compat.sampling import sampling
 from mmframe.covariance.domain import Array
 from mmframe.optimize.found import Found
 from mmframe.results.result import FitResult
@@ -30,13 +27,9 @@ def results_of(
     assert isinstance(source, FittedSource)
     point = source.found.point
     params = layout.params(fit.estimates.beta, point.flats, point.sigma2)
-    found = sampling(layout, params, point.sigma2, reml=reml, free=free)
     penalized = model.fe_pen is not None or model.cov_pen is not None
-    if fit.converged and not found.definite and not penalized:  # elsewhere the likelihood itself is at no maximum
-        message = "The Hessian matrix at the estimated parameter values is not positive definite."
-        warnings.warn(message, ConvergenceWarning, stacklevel=3)
     hist = history(source.found, model.nobs) if full_output else None
-    state = State(params, point.sigma2, fit.loglike, found, reml, fit.converged, free, hist, penalized)
+    state = State(params, point.sigma2, fit.loglike, reml, fit.converged, free, hist, penalized)
     return MixedLMResults(model, state, fit)
 
 
@@ -77,15 +70,5 @@ def at_slopes(model: MixedLM, unpenalized: MixedLMResults, slopes: Array, used: 
     reason = f"{source.found.reason}; then l1: coordinate descent in the slopes"
     found = evolve(source.found, point=point, evaluation=evaluation, reason=reason)
     fit = evolve(layout.model.using(criterion="reml" if reml else "ml")).result(found)
-    covariances = sampling(layout, params, scale, reml=reml, free=unpenalized.freepat, slopes=used)
-    state = State(
-        params,
-        scale,
-        -0.5 * evaluation.value,
-        covariances,
-        reml,
-        unpenalized.converged,
-        unpenalized.freepat,
-        unpenalized.hist,
-    )
+    state = evolve(unpenalized.state, params=params, scale=scale, llf=-0.5 * evaluation.value, slopes=used)
     return MixedLMResults(model, state, fit)

@@ -65,13 +65,14 @@ def from_formula(
     for text in (*formula.split("~"), *filter(None, [effects]), *parts.values()):
         used += [c for c in sorted(columns_of(text, names)) if c not in used]
     table = to_pandas(table, used)
-    table = table.loc[refuse_holes({c: np.asarray(pd.isna(table[c])) for c in used}, missing)]
+    keep = refuse_holes({c: np.asarray(pd.isna(table[c])) for c in used}, missing)
+    table = table if keep.all() else table.loc[keep]
     found = Groups.of(table[group].array)
     components = tuple(_component(name, parts[name], table, found, transforms) for name in sorted(parts))
     builder = ModelBuilder().transforms(dict(transforms)).fixed(formula)
     if effects is not None:
         builder = builder.random(f"{effects} | `{group}`")
-    layout = lay_out(builder, table[used], components, group)
+    layout = lay_out(builder, table, components, group)
     design = layout.model.design
     back = np.argsort(layout.order)
     shown = group if isinstance(groups, str) else GROUP

@@ -17,7 +17,7 @@ from mmframe.compat.contrasts import ContrastResults, Pairwise, WaldTestResults
 from mmframe.compat.effects import by_group
 from mmframe.compat.params import MixedLMParams
 from mmframe.compat.profiles import profile_variance
-from mmframe.compat.sampling import Sampling
+from mmframe.compat.sampling import Sampling, sampling
 from mmframe.compat.summary import Summary, summarize
 from mmframe.covariance.domain import Array
 from mmframe.results.result import FitResult
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 @frozen(eq=False)
 class State:
     """The numbers of a fit. params: of the profile parameterization.   hist: what the stages did, or None.   penalized: whether the
-    criterion had penalties."""
+    criterion had penalties.   slopes (k_fe,): which of them have a sampling error; None for all."""
 
     params: MixedLMParams
     scale: float
     llf: float
-    sampling: Sampling
     reml: bool
     converged: bool
     free: MixedLMParams | None = None
     hist: list[dict[str, Any]] | None = None
     penalized: bool = False
+    slopes: Any = None
 
 
 class MixedLMResults:
@@ -112,7 +112,7 @@ class MixedLMResults:
             raise ValueError("Column should be specified without other arguments.")
         if other is not None and r_matrix is None:
             raise ValueError("other can only be specified with r_matrix")
-        cov = self.state.sampling.cov if cov_p is None else np.asarray(cov_p, dtype=float)
+        cov = self.sampling.cov if cov_p is None else np.asarray(cov_p, dtype=float)
         if cov_p is None and scale is not None:
             cov = cov * (scale / self.scale)
         if column is not None:
@@ -123,6 +123,14 @@ class MixedLMResults:
             return R @ cov @ (R if other is None else np.asarray(other, dtype=float)).T
         return self.model.data.frame(cov, self._names)
 
+    @cached_property
+    def sampling(self) -> Sampling:
+        """The covariance of the parameters, and the standard errors in the units of the data."""
+        state = self.state
+        return sampling(
+            self.model.layout, state.params, state.scale, reml=state.reml, free=state.free, slopes=state.slopes
+        )
+
     @property
     def normalized_cov_params(self) -> Any:
         """`cov_params()` divided by scale."""
@@ -131,7 +139,7 @@ class MixedLMResults:
     @cached_property
     def _bse(self) -> Array:
         with np.errstate(invalid="ignore"):
-            return np.asarray(np.sqrt(np.diag(self.state.sampling.cov)))
+            return np.asarray(np.sqrt(np.diag(self.sampling.cov)))
 
     @cached_property
     def bse(self) -> Any:
@@ -146,7 +154,7 @@ class MixedLMResults:
     @cached_property
     def bse_re(self) -> Any:
         """Standard errors of cov_re, by its lower triangle, and of vcomp, in the units of these (delta method)."""
-        return self.model.data.series(self.state.sampling.natural, self._names[self.k_fe :])
+        return self.model.data.series(self.sampling.natural, self._names[self.k_fe :])
 
     @cached_property
     def tvalues(self) -> Any:
@@ -168,7 +176,7 @@ class MixedLMResults:
         """All parameters in the units of the data, slopes first, and their standard errors."""
         covariances = self.scale * self.params_object.get_packed(use_sqrt=False)
         return np.concatenate([self.fe_values, covariances]), np.concatenate(
-            [self._bse[: self.k_fe], self.state.sampling.natural]
+            [self._bse[: self.k_fe], self.sampling.natural]
         )
 
     def t_test(self, r_matrix: Any, use_t: bool | None = None) -> ContrastResults:
@@ -177,7 +185,7 @@ class MixedLMResults:
         r_matrix: (rows, k_fe), a pair (R, q), or text such as `x = z, Time = 7`. Raises ValueError for other shapes.
         """
         R, q = contrasts.constraints(r_matrix, self.model.exog_names, (self.k_fe,))
-        cov = self.state.sampling.cov[: self.k_fe, : self.k_fe]
+        cov = self.sampling.cov[: self.k_fe, : self.k_fe]
         return contrasts.single(self, R, q, cov, bool(use_t))
 
     def t_test_pairwise(
@@ -190,7 +198,7 @@ class MixedLMResults:
         names = self._names if isinstance(r_matrix, str) else []
         R, q = contrasts.constraints(r_matrix, names, (self.k_fe, len(self._names)))
         k = R.shape[1]
-        cov = self.state.sampling.cov[:k, :k] if cov_p is None else np.asarray(cov_p, dtype=float)
+        cov = self.sampling.cov[:k, :k] if cov_p is None else np.asarray(cov_p, dtype=float)
         used = np.any(R != 0, axis=0)  # what a row leaves out may stand on the boundary
         values = np.asarray(self.params)[:k]
         return contrasts.joint(
@@ -341,5 +349,6 @@ class MixedLMResults:
 
     def remove_data(self) -> None:
         """Forget the data, in the model too: estimates, tests and the summary stay."""
+        _ = self.sampling
         self.model.remove_data()
         self.mmframe = stored.detached(self.mmframe)

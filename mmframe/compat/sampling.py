@@ -21,13 +21,11 @@ Mask = NDArray[np.bool_]
 @frozen(eq=False)
 class Sampling:
     """cov (k, k): of the packed parameters of the profile parameterization, 0 where they are held and NaN where they stand on
-    the boundary.   natural (k - k_fe,): standard errors of cov_re and vcomp in the units of the data.   definite: whether the
-    information is positive definite, as it is at a regular maximum.
+    the boundary.   natural (k - k_fe,): standard errors of cov_re and vcomp in the units of the data.
     """
 
     cov: Array
     natural: Array
-    definite: bool
 
 
 def sampling(
@@ -53,12 +51,12 @@ def sampling(
     natural[held[k_fe:]] = 0.0
     joint = joint_information(layout, params, reml=reml)
     if joint is None or not np.all(np.isfinite(joint)):
-        return Sampling(cov, natural, False)
+        return Sampling(cov, natural)
     rows = np.append(np.flatnonzero(use), k_fe + k)
     try:
         whole = 2.0 * np.linalg.inv(joint[np.ix_(rows, rows)])
     except np.linalg.LinAlgError:
-        return Sampling(cov, natural, False)
+        return Sampling(cov, natural)
     cov[np.ix_(rows[:-1], rows[:-1])] = whole[:-1, :-1]
     ratios = params.get_packed(use_sqrt=False)
     mine = np.flatnonzero(use[k_fe:])
@@ -67,7 +65,7 @@ def sampling(
         scale**2 * np.diag(whole)[at] + 2.0 * scale * ratios[mine] * whole[at, -1] + ratios[mine] ** 2 * whole[-1, -1]
     )
     natural[mine] = np.sqrt(np.where(variance > 0, variance, np.nan))
-    return Sampling(cov, natural, bool(np.all(np.linalg.eigvalsh(whole) > 0)))
+    return Sampling(cov, natural)
 
 
 def joint_information(layout: Layout, params: MixedLMParams, *, reml: bool) -> Array | None:

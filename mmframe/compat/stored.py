@@ -52,8 +52,8 @@ def save(results: MixedLMResults, path: str | Path) -> None:
         "mixedlm": FORMAT,
         "params": write.value(_packed(state.params)),
         "free": None if state.free is None else write.value(_packed(state.free)),
-        "sampling": write.value([state.sampling.cov, state.sampling.natural, state.sampling.definite]),
-        "numbers": write.value([state.scale, state.llf, state.reml, state.converged, state.penalized]),
+        "sampling": write.value([results.sampling.cov, results.sampling.natural]),
+        "numbers": write.value([state.scale, state.llf, state.reml, state.converged, state.penalized, state.slopes]),
         "hist": write.value(state.hist),
         "use_sqrt": model.use_sqrt,
         "names": write.value(model.kept()),
@@ -78,16 +78,16 @@ def load(path: str | Path) -> MixedLMResults:
         raise StoreError(f"{str(path)!r} has the format {document.get('mixedlm')!r} · this version reads {FORMAT}")
     read = Reader(arrays)
     params, free = _unpacked(read.value(document["params"])), document["free"]
-    cov, natural, definite = read.value(document["sampling"])
-    scale, llf, reml, converged, penalized = read.value(document["numbers"])
+    cov, natural = read.value(document["sampling"])
+    scale, llf, reml, converged, penalized, slopes = read.value(document["numbers"])
     names = read.value(document["names"])
     data = document["data"]
     model = MixedLM._restored(None if data is None else _inputs(read.value(data)), names, document["use_sqrt"], reml)
-    state = State(
-        params, scale, llf, Sampling(cov, natural, definite), reml, converged,
-        None if free is None else _unpacked(read.value(free)), read.value(document["hist"]), penalized,
-    )  # fmt: skip
-    return MixedLMResults(model, state, fit)
+    held = None if free is None else _unpacked(read.value(free))
+    state = State(params, scale, llf, reml, converged, held, read.value(document["hist"]), penalized, slopes)
+    results = MixedLMResults(model, state, fit)
+    results.sampling = Sampling(cov, natural)
+    return results
 
 
 def _packed(params: MixedLMParams) -> list[Any]:
