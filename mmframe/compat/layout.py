@@ -22,6 +22,7 @@ from mmframe.errors import DataError
 from mmframe.model import Model
 
 _WIDE = 8  # columns of all terms of the groups beyond which components become factors of their own
+_LONGEST = 9_000  # characters of a term in the names of its columns
 INDEPENDENT = "variance_component"
 
 
@@ -142,8 +143,13 @@ def lay_out(
             names = safe_names([f"{component.name}[{j}]" for j in range(component.width)], "vc", taken)
             new |= dict(zip(names, component.dense.T, strict=True))
             basis = " + ".join(["0", *(f"`{name}`" for name in names)])
+            if len(basis) > _LONGEST:
+                raise DataError(
+                    f"exog_vc {component.name!r}: {component.width} columns of which a row has several · allowed: a few hundred"
+                    " · give the covariance of their sum to mmframe.fit as a relationship of the rows' labels"
+                )
             builder = builder.random(f"{basis} | {quoted}", structure=INDEPENDENT)
-    whole = table.assign(**new) if new else table
+    whole = pd.concat([table, pd.DataFrame(new, index=table.index)], axis=1) if new else table
     model = builder.missing("raise").build(whole, lenient=True)
     design = model.design
     if design.dropped:

@@ -29,6 +29,7 @@ from mmframe.likelihood.evaluation import Curvature, Evaluation
 from mmframe.likelihood.factorization import Factorization, Prior
 from mmframe.likelihood.information import Sums, contracted
 from mmframe.likelihood.level_moments import level_moments
+from mmframe.likelihood.reduce import too_wide
 from mmframe.likelihood.related import Related, precision_blocks
 from mmframe.likelihood.second_traces import second_traces, second_traces_by_differences
 from mmframe.likelihood.stack import full
@@ -78,7 +79,7 @@ class BlockedEngine(Engine):
             return "it takes independent residuals with one variance"
         if not design.terms:
             return "it takes a design with random effects, and this one has none"
-        return None
+        return too_wide(design)
 
     @classmethod
     def reduce(cls, design: Design) -> BlockedEngine:

@@ -31,7 +31,7 @@ from mmframe.likelihood.criterion import Solution
 from mmframe.likelihood.effects import Effects, TabledEffects
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Curvature, Evaluation
-from mmframe.likelihood.reduce import LevelStatistics
+from mmframe.likelihood.reduce import LevelStatistics, too_wide
 
 CHUNK = 8192
 _ENTRIES = 4_000_000
@@ -82,7 +82,7 @@ class PooledEngine(Engine):
             return f"it takes levels that are independent, and those of {related[0]} are related"
         if not design.terms:
             return "it takes a design with random effects, and this one has none"
-        return None
+        return too_wide(design)
 
     @classmethod
     def reduce(cls, design: Design) -> PooledEngine:

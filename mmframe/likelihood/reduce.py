@@ -16,6 +16,18 @@ from mmframe.design.design import Design
 from mmframe.likelihood.basis import Basis
 from mmframe.likelihood.stack import vech_place
 
+# Columns of one factor's terms together: small matrices are worked with entry by entry, at the fourth power of this.
+MAX_COLUMNS = 80
+
+
+def too_wide(design: Design) -> str | None:
+    """Why the levels of a factor have more columns than engines of small matrices take; None where they have not."""
+    for number, grouping in enumerate(design.groupings):
+        columns = sum(t.width for t in design.terms if t.grouping == number)
+        if columns > MAX_COLUMNS:
+            return f"it takes up to {MAX_COLUMNS} columns of a grouping factor, and {grouping.name} has {columns}"
+    return None
+
 
 @frozen(eq=False)
 class LevelStatistics:

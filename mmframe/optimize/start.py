@@ -28,9 +28,9 @@ def moments(
     """(G_k, σ²) in data units, each G_k positive definite. R: that of a structured residual, relative to σ²."""
     units = [np.where(u > 0, u, 1.0) for u in engine.unit_scales]
     relative = tuple(np.diag(1.0 / u**2) / max(1, len(widths)) for u in units)
-    bases = [vech_basis(q) for q in widths]
-    total = sum(len(b) for b in bases)
+    total = sum(q * (q + 1) // 2 for q in widths)
     if 0 < total <= _MAX_ENTRIES:
+        bases = [vech_basis(q) for q in widths]
         tangents, place = [], 0
         for basis, unit in zip(bases, units, strict=True):
             directions = np.zeros((total, *basis.shape[1:]))

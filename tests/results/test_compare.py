@@ -111,5 +111,14 @@ def test_one_group_with_many_effects_of_one_variance() -> None:
     builder = mm.ModelBuilder().fixed(np.ones(80), y)
     fit = builder.random(Z=Z, groups=np.zeros(80), structure="variance_component").build().fit()
     assert fit.converged and 0.2 < fit.covariance("group").iloc[0, 0] < 5
+    wide = rng.normal(size=(80, 120))
+    assert (
+        mm.ModelBuilder()
+        .fixed(np.ones(80), y)
+        .random(Z=wide, groups=np.zeros(80), structure="variance_component")
+        .build()
+        .engine.name
+        == "dense"
+    )  # small matrices no more
     with pytest.raises(DataError, match="it has one level"):
         builder.random(Z=Z, groups=np.zeros(80), structure="diagonal").build()
