@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -157,7 +158,7 @@ class MixedLM(GroupedModel):
     def predict(self, params: Any, exog: Any = None) -> Array:
         """exog (the model's own by default) times the slopes: the mean, without random effects."""
         slopes = params.fe_params if isinstance(params, MixedLMParams) else np.asarray(params)[: self.k_fe]
-        return np.asarray(np.asarray(self.exog if exog is None else exog, dtype=float) @ np.asarray(slopes))
+        return np.asarray(np.asarray(self._given.exog if exog is None else exog, dtype=float) @ np.asarray(slopes))
 
     def get_distribution(self, params: Any, scale: float, exog: Any = None) -> Distribution:
         """The distribution of the response at packed parameters (slopes first, covariances divided by scale); `.rvs(n, rng)`
@@ -235,8 +236,6 @@ class MixedLM(GroupedModel):
                 raise ValueError(f"method: {method!r} · allowed: 'l1', or a penalty object")
             unpenalized = self.fit(start_params, **fit_kwargs)
             return fit_l1(self, unpenalized, alpha, ceps, ptol, maxit)
-        import copy
-
         scaled = copy.copy(method)  # the caller's own stays as it was
         scaled.alpha = alpha
         return self.fit(start_params, fe_pen=scaled, **fit_kwargs)

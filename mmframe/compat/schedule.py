@@ -12,11 +12,14 @@ from mmframe.compat.layout import Layout
 from mmframe.compat.params import MixedLMParams
 from mmframe.compat.penalties import on_covariance, on_effects
 from mmframe.covariance.domain import Array
+from mmframe.covariance.model import CovarianceModel
+from mmframe.covariance.parameterization import resolve_bijection
 from mmframe.covariance.patterned import hold_entries
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.penalty import PenalizedEngine
 from mmframe.model import Model
 from mmframe.optimize.stage import OptimizerStage
+from mmframe.registry.registry import PARAMETERIZATION
 
 # Names of methods whose stage is called otherwise.
 _STAGES = {"minimize": "bfgs", "nelder-mead": "simplex", "l-bfgs-b": "lbfgs"}
@@ -87,10 +90,8 @@ def prepared(
     return evolve(model, warm=(layout.flats(start), 1.0))
 
 
-def _profile(model: Model) -> Any:
-    from mmframe.covariance.parameterization import resolve_bijection
-    from mmframe.registry.registry import PARAMETERIZATION
-
+def _profile(model: Model) -> CovarianceModel:
+    """The covariances themselves as coordinates, in place of their roots."""
     profile = model.registry.create(PARAMETERIZATION, "profile", {}, "use_sqrt")
     return model.covariance.with_bijections(lambda param, _: resolve_bijection(profile, param))
 
