@@ -153,7 +153,7 @@ def terms_of(results: MixedLMResults) -> list[tuple[str, list[int]]]:
         return [(name, [j]) for j, name in enumerate(data.xnames)]
     place = {name: j for j, name in enumerate(data.xnames)}
     return [
-        ("Intercept" if term == "1" else term, [place[patsy_name(c)] for c in columns])
+        ("Intercept" if term == "1" else term, [place[patsy_name(c, data.formula)] for c in columns])
         for term, columns in encoding.fixed.terms
         if columns
     ]

@@ -79,7 +79,7 @@ def from_formula(
     labels = [c.replace("Intercept", shown) for c in design.terms[0].columns] if effects is not None else []
     Z = design.terms[0].Z if effects is not None else np.zeros((design.n, 0))
     return Inputs(
-        design.y, design.X[:, back], Z, components, found, design.response, [patsy_name(design.columns[j]) for j in back],
+        design.y, design.X[:, back], Z, components, found, design.response, [patsy_name(design.columns[j], formula) for j in back],
         labels, layout, table.index, formula=formula, given=(table, table),
     )  # fmt: skip
 

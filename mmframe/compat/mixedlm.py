@@ -195,6 +195,7 @@ class MixedLM(GroupedModel):
         full_output: whether `hist` tells what the stages did.   fit_kwargs: maxiter, gtol or tol (of bfgs, lbfgs, cg), disp; eps,
         maxcor, ftol and maxls are accepted, and have no meaning here.
         """
+        free = None if free is None else free.copy()  # the caller's own may change
         self._fitting(reml, fe_pen, cov_pen, free)
         options = self._options(fit_kwargs)
         stages = stages_of(niter_em, niter_sa if niter_sd is None else niter_sd, do_cg, method, options)

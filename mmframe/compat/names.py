@@ -35,9 +35,9 @@ def patsy_order(terms: Sequence[tuple[str, tuple[str, ...]]], kinds: Mapping[str
     return [c for bucket in buckets.values() for _, columns in sorted(bucket, key=lambda t: t[0]) for c in columns]
 
 
-def patsy_name(column: str) -> str:
-    """A column's name in patsy's spelling: double quotes in Q()."""
-    return re.sub(r"Q\('([^']*)'\)", r'Q("\1")', column)
+def patsy_name(column: str, formula: str) -> str:
+    """A column's name in patsy's spelling: the quotes of Q() as they were written."""
+    return re.sub(r"Q\('([^']*)'\)", lambda m: f'Q("{m[1]}")' if f'"{m[1]}"' in formula else m[0], column)
 
 
 def covariance_names(effects: Sequence[str]) -> list[str]:

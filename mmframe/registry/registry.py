@@ -84,6 +84,12 @@ class Registry:
     records: tuple[PluginRecord, ...]
     manager: pluggy.PluginManager
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Models can be copied and sent to other processes; there the registry is that of the process."""
+        if self is not default_registry():
+            raise TypeError("a registry of one's own is made again, not copied · leave registry= out")
+        return default_registry, ()
+
     @classmethod
     def from_records(cls, records: tuple[PluginRecord, ...], *, strict: bool = False) -> Registry:
         manager = new_manager()

@@ -109,7 +109,7 @@ def _check_size(tokens: list[Token], text: str, where: str) -> None:
 def columns_of(text: str, transforms: frozenset[str] = frozenset()) -> frozenset[str]:
     """The columns that a right-hand side or a response names."""
     names: set[str] = set()
-    for token in tokenize(text):
+    for token in tokens_of(text, "formula"):
         if token.kind is Token.Kind.NAME:
             names.add(token.token.strip("`"))
         elif token.kind is Token.Kind.PYTHON:

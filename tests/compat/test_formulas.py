@@ -42,7 +42,8 @@ TABLE = table()
     "formula",
     [
         "y ~ x", "y ~ 0 + x", "y ~ C(k)", "y ~ 0 + C(k)", "y ~ f", "y ~ x*f", "y ~ f*x", "y ~ x:f", "y ~ np.log(z)", "y ~ I(x**2)",
-        'y ~ Q("a b")', "y ~ x + C(f) + z:C(k)", "y ~ x*z*f", "np.log(z) ~ x", "y ~ f*C(k)*x",
+        'y ~ Q("a b")',
+        "y ~ Q('z') + Q(\"x\")", "y ~ x + C(f) + z:C(k)", "y ~ x*z*f", "np.log(z) ~ x", "y ~ f*C(k)*x",
         "y ~ C(f, Treatment('b'))", "y ~ (x + z)**2",
         "y ~ x/f", "y ~ center(x)", "y ~ C(f, Sum)", "y ~ 0 + x + C(f)", "y ~ 1", "y ~ x - 1", "y ~ f:C(k) + x",
     ],

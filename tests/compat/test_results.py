@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -413,3 +415,14 @@ def test_p_values_are_normal() -> None:
     z = result.fe_params / result.bse_fe
     np.testing.assert_allclose(result.pvalues[:2], 2 * stats.norm.sf(np.abs(z)))
     assert issubclass(ConvergenceWarning, UserWarning)
+
+
+def test_results_are_copied_and_sent_to_other_processes() -> None:
+    free = MixedLMParams.from_components(np.ones(2), np.eye(2))
+    result = dietox(re_formula="~Time").fit(free=free)
+    for other in (copy.deepcopy(result), pickle.loads(pickle.dumps(result))):
+        assert other.llf == result.llf and other.bse.equals(result.bse)
+        assert np.isclose(other.model.fit().llf, dietox(re_formula="~Time").fit().llf)
+    before = result.aic, result.bse.copy()
+    free.cov_re[:] = 1.0
+    assert result.aic == before[0] and result.bse.equals(before[1])

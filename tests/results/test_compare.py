@@ -33,7 +33,7 @@ def test_lme4_s_table() -> None:
 
 
 def test_other_fixed_effects_are_refitted_by_ml() -> None:
-    """anova(lmer(Reaction ~ 1 + (Days|Subject)), lmer(Reaction ~ Days + (Days|Subject))): lme4 refits; chisq 23.537 on 1 (lme4 1.1)."""
+    """lme4 1.1: anova(lmer(Reaction ~ 1 + (Days|Subject)), lmer(Reaction ~ Days + (Days|Subject))), refitted: chisq 23.537 on 1."""
     table = mm.compare(sleep("1 + (Days | Subject)"), sleep("Days + (Days | Subject)"))
     assert table["refitted"].all()
     np.testing.assert_allclose(table["chisq"].iloc[1], 23.537, atol=1e-3)
