@@ -87,15 +87,17 @@ class Component:
         return Component(self.name, self.Z[rows], self.counts[groups], names)
 
 
-def from_dict(given: Mapping[Any, Mapping[Any, Any]]) -> VCSpec:
-    """A dict of dicts {component: {group: design}}, components in sorted order. Raises DataError."""
+def from_dict(given: Mapping[Any, Mapping[Any, Any]], groups: Sequence[Any]) -> VCSpec:
+    """A dict of dicts {component: {group: design}}, components in sorted order; matched to the groups by their labels.
+
+    Raises DataError where a group has no design.
+    """
     names, colnames, mats = [], [], []
-    groups = sorted({g for per_group in given.values() for g in per_group})
     for name in sorted(given):
         missing = [g for g in groups if g not in given[name]]
         if missing:
             raise DataError(
-                f"exog_vc[{name!r}]: there is no design for the group {missing[0]!r} · allowed: one for each group"
+                f"exog_vc[{name!r}]: there is no design for the group {missing[0]!r} · allowed: one for each label of groups"
             )
         made = [_two_dimensional(given[name][g]) for g in groups]
         names.append(name)

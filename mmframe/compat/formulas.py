@@ -44,10 +44,15 @@ def from_formula(
 ) -> Inputs:
     """Formulas and a table. groups: a column's name, or one label a row. Raises SpecError, DataError, ValueError."""
     check_missing(missing)
-    table = to_pandas(data, ())
+    names = frozenset(transforms)
+    effects = _side(re_formula, "re_formula") if re_formula is not None else None if vc_formula else "1"
+    parts = {str(k): _side(v, f"vc_formula[{k!r}]") for k, v in (vc_formula or {}).items()}
+    used: list[str] = []
+    for text in (*formula.split("~"), *filter(None, [effects]), *parts.values()):
+        used += [c for c in sorted(columns_of(text, names)) if c not in used]
+    table = to_pandas(data, [*used, groups] if isinstance(groups, str) else used)
     if isinstance(groups, str):
         group = groups
-        to_pandas(table, [group])
     else:
         group = GROUP
         while group in table.columns:
@@ -58,18 +63,16 @@ def from_formula(
         table = table.assign(**{group: values})
     if subset is not None:
         table = table.loc[subset]
-    effects = _side(re_formula, "re_formula") if re_formula is not None else None if vc_formula else "1"
-    parts = {str(k): _side(v, f"vc_formula[{k!r}]") for k, v in (vc_formula or {}).items()}
-    names = frozenset(transforms)
-    used = [group]
-    for text in (*formula.split("~"), *filter(None, [effects]), *parts.values()):
-        used += [c for c in sorted(columns_of(text, names)) if c not in used]
-    table = to_pandas(table, used)
+    used.append(group)
     keep = refuse_holes({c: np.asarray(pd.isna(table[c])) for c in used}, missing)
     table = table if keep.all() else table.loc[keep]
     found = Groups.of(table[group].array)
     components = tuple(_component(name, parts[name], table, found, transforms) for name in sorted(parts))
     builder = ModelBuilder().transforms(dict(transforms)).fixed(formula)
+    if builder.spec.random:
+        given = builder.spec.random[0].label
+        remedy = "write re_formula= or vc_formula=, or use mmframe.fit"
+        raise SpecError(Issue("formula", f"the term ({given})", "fixed effects", remedy))
     if effects is not None:
         builder = builder.random(f"{effects} | `{group}`")
     layout = lay_out(builder, table, components, group)

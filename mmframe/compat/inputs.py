@@ -122,22 +122,24 @@ def from_arrays(endog: Any, exog: Any, groups: Any, exog_re: Any, exog_vc: Any, 
     n = len(y)
     X, X_names = _columns(np.zeros((n, 0)) if exog is None else exog, "exog")
     labels = np.asarray(groups)
-    spec = from_dict(exog_vc) if isinstance(exog_vc, dict) else exog_vc
-    has_components = spec is not None and len(spec.names) > 0
+    if len(labels) != n:
+        raise DataError(f"groups: {len(labels)} rows · allowed: those of endog, {n}")
+    unknown = np.asarray(pd.isna(labels))
+    spec = exog_vc
+    if exog_vc is not None and len(exog_vc if isinstance(exog_vc, dict) else exog_vc.names):
+        refuse_holes({"groups": unknown}, "raise")  # components are given by group
+        every = Groups.of(labels)
+        spec = from_dict(exog_vc, every.labels) if isinstance(exog_vc, dict) else exog_vc
+    has_components = spec is not None and bool(spec.names)
     default = exog_re is None and not has_components
     if default:
         Z, Z_names = np.ones((n, 1)), [GROUP]
     else:
         Z, Z_names = _columns(np.zeros((n, 0)) if exog_re is None else exog_re, "exog_re")  # type: ignore[assignment]
-    for what, rows in (("exog", len(X)), ("groups", len(labels)), ("exog_re", len(Z))):
+    for what, rows in (("exog", len(X)), ("exog_re", len(Z))):
         if rows != n:
             raise DataError(f"{what}: {rows} rows · allowed: those of endog, {n}")
-    unknown = np.asarray(pd.isna(labels))
-    components: tuple[Component, ...] = ()
-    if has_components:
-        refuse_holes({"groups": unknown}, "raise")  # components are given by group
-        every = Groups.of(labels)
-        components = read_components(spec, every.rows, n)
+    components = read_components(spec, every.rows, n) if has_components else ()
     holes = {"endog": _holes(y), "exog": _holes(X), "exog_re": _holes(Z), "groups": unknown}
     keep = refuse_holes({**holes, **{f"exog_vc {c.name!r}": _holes(c.Z) for c in components}}, missing)
     if not keep.all():

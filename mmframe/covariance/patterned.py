@@ -15,6 +15,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from mmframe.covariance.bijections import Bijection
+from mmframe.covariance.derivative import central_differences
 from mmframe.covariance.domain import Array, OutsideDomainError, PositiveDefinite, Psd, vech, vech_indices
 from mmframe.covariance.matrix_bijections import lower_root
 from mmframe.covariance.model import CovarianceModel
@@ -78,6 +79,25 @@ class PatternedCholesky(Bijection):
         rows, cols = vech_indices(self.domain.dim)
         half = dL @ L.T
         return np.asarray((half + half.swapaxes(1, 2))[:, rows, cols].T)
+
+    def curvature(self, theta: Array, adjoint: Array) -> Array:
+        """By differences of the exact Jacobian along the free coordinates; the others do not move, and have none."""
+        rows, cols = vech_indices(self.domain.dim)
+        loose = self.free[rows, cols]
+        sizes = np.abs(theta[loose])
+        largest = float(np.max(sizes, initial=0.0))
+        scale = 10.0 * np.where(sizes > 0.0, sizes, largest if largest > 0.0 else 1.0)
+
+        def gradient(moved: Array) -> Array:
+            whole = theta.copy()
+            whole[loose] = moved
+            return np.asarray((adjoint @ self.jacobian(whole))[loose])
+
+        out = np.zeros((self.size, self.size))
+        if np.any(loose):
+            block = central_differences(gradient, theta[loose], scale)
+            out[np.ix_(loose, loose)] = 0.5 * (block + block.T)
+        return out
 
 
 def hold_entries(model: CovarianceModel, term: int, free: Mask, values: Array) -> CovarianceModel:

@@ -106,6 +106,24 @@ def test_components_as_specification_and_as_dicts() -> None:
         np.testing.assert_allclose(model.fit().params, whole.fit().params, rtol=1e-9)
 
 
+def test_dicts_are_matched_by_label() -> None:
+    """statsmodels goes by the order of the sorted keys, whatever they are."""
+    data = random_data(6)
+    mats = dict(zip(sorted(set(data.groups)), data.vc[2][1], strict=True))
+    expected = (
+        MixedLM(data.endog, data.exog, data.groups, exog_vc=VCSpec(["b"], data.vc[1][1:], [data.vc[2][1]])).fit().llf
+    )
+    turned = {"b": dict(reversed(mats.items()))} | {"b": {99: np.ones((2, 1)), **mats}}
+    with pytest.warns(FutureWarning):
+        assert np.isclose(MixedLM(data.endog, data.exog, data.groups, exog_vc=turned).fit().llf, expected)
+    by_text = {"b": {str(k): m for k, m in mats.items()}}
+    with (
+        pytest.warns(FutureWarning),
+        pytest.raises(DataError, match=r"exog_vc\['b'\]: there is no design for the group 0"),
+    ):
+        MixedLM(data.endog, data.exog, data.groups, exog_vc=by_text)
+
+
 def test_unequal_numbers_of_columns() -> None:
     data = random_data(9)
     rng = np.random.default_rng(0)

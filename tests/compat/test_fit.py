@@ -404,3 +404,24 @@ def test_many_groups_need_no_loop_to_fit() -> None:
     small = sm.MixedLM(y[:400], np.column_stack([np.ones(400), x[:400]]), g[:400])
     mine = MixedLM(y[:400], np.column_stack([np.ones(400), x[:400]]), g[:400]).fit()
     np.testing.assert_allclose(mine.params, quietly(small.fit).params, rtol=1e-3)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("method", [None, "bfgs", "lbfgs", "cg", "powell", "nm"])
+def test_independent_effects_one_of_which_does_not_vary(method: Any, order: tuple[int, int]) -> None:
+    """A held covariance beside a variance that is zero at the optimum."""
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(20), 8)
+    x = rng.normal(size=160)
+    b = rng.normal(size=20)
+    y = 1 + x * (2 + b[g]) + rng.normal(size=160)
+    exog = np.column_stack([np.ones(160), x])
+    rest = y - exog @ [1.0, 2.0] - x * b[g]
+    y -= np.array([rest[g == k].mean() for k in range(20)])[g]
+    with pytest.warns(SingularMatrixWarning):
+        result = MixedLM(y, exog, g, exog[:, order]).fit(free=FREE, method=method)
+    assert result.converged
+    zero = order.index(0)
+    assert result.cov_re[zero, zero] == 0.0 == result.cov_re[0, 1] and result.cov_re[1 - zero, 1 - zero] > 0.5
+    np.testing.assert_allclose(result.llf, -245.730330961, atol=1e-6)  # of the model with a random slope alone:
+    np.testing.assert_allclose(MixedLM(y, exog, g, x).fit().llf, result.llf, atol=1e-6)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import statsmodels.formula.api as smf
 
@@ -186,9 +187,9 @@ def test_other_tables() -> None:
     packed = np.array([0.5])
     expected = mixedlm("y ~ x", TABLE, groups="g").loglike(packed)
     as_dict = {name: TABLE[name].to_numpy() for name in TABLE}
-    for data in (as_dict, TABLE.to_records(index=False)):
-        frame = pd.DataFrame(data) if not isinstance(data, dict) else data
-        assert np.isclose(mixedlm("y ~ x", frame, groups="g").loglike(packed), expected)
+    for data in (as_dict, pl.DataFrame(as_dict), pl.DataFrame(as_dict).to_arrow()):
+        assert np.isclose(mixedlm("y ~ x", data, groups="g").loglike(packed), expected)
+        assert np.isclose(mixedlm("y ~ x", data, groups=TABLE["g"]).loglike(packed), expected)
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -201,6 +202,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"formula": "y ~ w"}, "there is no column 'w'"),
     ({"formula": "y ~ __import__('os').system('true')"}, "the call of '__import__'"),
     ({"missing": "ignore"}, "missing: 'ignore'"),
+    ({"formula": "y ~ x + (1 | sub)"}, "the term (1 | sub) · allowed: fixed effects · write re_formula="),
+    ({"formula": "y ~ x % 2"}, "cannot be read"),
 ]
 
 
