@@ -7,6 +7,7 @@ others, and a singular Σ is an ordinary point.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -21,7 +22,7 @@ from mmframe.covariance.matrix_bijections import lower_root
 from mmframe.covariance.model import CovarianceModel
 
 Mask = NDArray[np.bool_]
-_ROUNDING = 1e-12  # of an entry that must be zero, relative to its row's variance
+_ROUNDING = 1e-12  # relative to a held entry: what is left of it that counts as nothing
 
 
 @frozen(eq=False)
@@ -29,6 +30,9 @@ class PatternedCholesky(Bijection):
     """A positive definite matrix by the entries of its Cholesky factor, and by its own entries where these are held.
 
     free (dim, dim): which entries of the lower triangle are free. With all of them free it is `CholeskyEntries`.
+    Rows whose variance is held come first in the factor: a held variance leaves the rest of its row no room at a correlation
+    of ±1, where the root that remains has no derivative, and the first row has no rest. Coordinates stand at the places of
+    their entries in the matrix itself.
     """
 
     holds = True
@@ -40,50 +44,77 @@ class PatternedCholesky(Bijection):
     def size(self) -> int:
         return self.domain.count
 
+    @cached_property
+    def _order(self) -> NDArray[np.intp]:
+        """The rows of the matrix in the order of the factor."""
+        return np.argsort(np.diag(self.free), kind="stable")
+
+    @cached_property
+    def _places(self) -> NDArray[np.intp]:
+        """(dim, dim): for each entry of the factor the place of its coordinate."""
+        rows, cols = vech_indices(self.domain.dim)
+        place = np.zeros((self.domain.dim, self.domain.dim), dtype=np.intp)
+        place[rows, cols] = place[cols, rows] = np.arange(self.size)
+        return place[np.ix_(self._order, self._order)]
+
+    @cached_property
+    def _loose(self) -> Mask:
+        """Which coordinates are free: (size,)."""
+        return self.free[vech_indices(self.domain.dim)]
+
     def _solve(self, theta: Array) -> tuple[Array, Array]:
-        """L (dim, dim) and ∂L/∂θ (size, dim, dim). Raises OutsideDomainError where no L has the held entries."""
+        """L (dim, dim) in the order of the factor, and ∂L/∂θ (size, dim, dim). Raises OutsideDomainError where no L has the
+        held entries."""
         dim = self.domain.dim
         L, dL = np.zeros((dim, dim)), np.zeros((self.size, dim, dim))
-        for place, (i, j) in enumerate(zip(*vech_indices(dim), strict=True)):
-            if self.free[i, j]:
+        for i, j in zip(*vech_indices(dim), strict=True):
+            place = self._places[i, j]
+            if self._loose[place]:
                 L[i, j] = theta[place]
                 dL[place, i, j] = 1.0
                 continue
             rest = theta[place] - L[i, :j] @ L[j, :j]
             slope = -(dL[:, i, :j] @ L[j, :j] + dL[:, j, :j] @ L[i, :j])
             slope[place] += 1.0
+            small = _ROUNDING * abs(theta[place])
             if i == j:
-                if rest < 0.0:
+                if rest < -small:
                     raise OutsideDomainError("a held variance is less than what its covariances need")
-                L[i, i] = np.sqrt(rest)
-                dL[:, i, i] = 0.5 * slope / L[i, i] if rest > 0.0 else 0.0
+                L[i, i] = np.sqrt(max(rest, 0.0))
+                dL[:, i, i] = 0.5 * slope / L[i, i] if rest > small else 0.0
             elif L[j, j] != 0.0:
                 L[i, j] = rest / L[j, j]
                 dL[:, i, j] = (slope - L[i, j] * dL[:, j, j]) / L[j, j]
-            elif abs(rest) > _ROUNDING * max(abs(theta[place]), 1e-300):
+            elif abs(rest) > max(small, 1e-300):
                 raise OutsideDomainError("a held covariance beside a variance of zero")
         return L, dL
 
     def forward(self, theta: Array) -> Psd:
         if not np.all(np.isfinite(theta)):
             raise OutsideDomainError("not finite")
-        return Psd(factor=self._solve(theta)[0])
+        factor = np.empty((self.domain.dim, self.domain.dim))
+        factor[self._order] = self._solve(theta)[0]
+        return Psd(factor=factor)
 
     def inverse(self, value: Any) -> Array:
-        root = lower_root(value)
+        matrix = value.matrix if isinstance(value, Psd) else np.asarray(value)
+        root = lower_root(matrix[np.ix_(self._order, self._order)])
         rows, cols = vech_indices(self.domain.dim)
-        return np.asarray(np.where(self.free[rows, cols], vech(root), vech(root @ root.T)))
+        theta = np.empty(self.size)
+        theta[self._places[rows, cols]] = root[rows, cols]
+        return np.where(self._loose, theta, vech(matrix))
 
     def jacobian(self, theta: Array) -> Array:
         L, dL = self._solve(theta)
         rows, cols = vech_indices(self.domain.dim)
         half = dL @ L.T
-        return np.asarray((half + half.swapaxes(1, 2))[:, rows, cols].T)
+        back = np.argsort(self._order)
+        whole = (half + half.swapaxes(1, 2))[:, back][:, :, back]
+        return np.asarray(whole[:, rows, cols].T)
 
     def curvature(self, theta: Array, adjoint: Array) -> Array:
         """By differences of the exact Jacobian along the free coordinates; the others do not move, and have none."""
-        rows, cols = vech_indices(self.domain.dim)
-        loose = self.free[rows, cols]
+        loose = self._loose
         sizes = np.abs(theta[loose])
         largest = float(np.max(sizes, initial=0.0))
         scale = 10.0 * np.where(sizes > 0.0, sizes, largest if largest > 0.0 else 1.0)

@@ -160,7 +160,7 @@ class Problem:
                     curved = self.model.second(inner, found.score, found.sigma2_score, found.residual_score)
                     hessian = answer[0] + curved
             except (OutsideDomainError, np.linalg.LinAlgError):
-                found = None
+                return hessian  # no second derivatives of the coordinates here; a value there may be
         memory.key, memory.evaluation = inner.tobytes(), found
         return hessian
 

@@ -426,3 +426,20 @@ def test_results_are_copied_and_sent_to_other_processes() -> None:
     before = result.aic, result.bse.copy()
     free.cov_re[:] = 1.0
     assert result.aic == before[0] and result.bse.equals(before[1])
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_profiles_of_a_singular_fit(which: int) -> None:
+    """A correlation of one at the estimate, and along the profile."""
+    rng = np.random.default_rng(50)
+    g = np.repeat(np.arange(10), 5)
+    x = rng.normal(size=50)
+    b = rng.normal(size=10)
+    y = 1 + 2 * x + b[g] * (1 + 0.5 * x) * 0.6 + rng.normal(size=50)
+    X = np.column_stack([np.ones(50), x])
+    result = quietly(MixedLM(y, X, g, X).fit)
+    correlation = result.cov_re[0, 1] / np.sqrt(result.cov_re[0, 0] * result.cov_re[1, 1])
+    assert abs(correlation) > 1 - 1e-6
+    estimate = result.cov_re[which, which]
+    found = result.profile_re(which, "re", 1, estimate / 3, 3, 0.5)
+    assert np.isclose(found[1, 1], result.llf, atol=1e-6) and np.all(found[[0, 2, 3, 4], 1] < result.llf)

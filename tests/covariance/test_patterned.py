@@ -37,15 +37,25 @@ def test_any_pattern_is_kept(seed: int) -> None:
 
 
 def test_what_no_matrix_has_is_outside() -> None:
-    free = np.array([[True, True], [False, False]])
-    bijection = PatternedCholesky(PositiveDefinite(2), free)
-    with pytest.raises(OutsideDomainError):
-        bijection.forward(np.array([1.0, 2.0, 1.0]))  # variances x and 1 with covariance 2 where x = 1
-    with pytest.raises(OutsideDomainError):
-        bijection.forward(np.array([0.0, 2.0, 1.0]))
-    with pytest.raises(OutsideDomainError):
-        bijection.forward(np.array([np.nan, 2.0, 1.0]))
+    bijection = PatternedCholesky(PositiveDefinite(2), np.zeros((2, 2), dtype=bool))
+    for entries in ([1.0, 2.0, 1.0], [0.0, 2.0, 1.0], [np.nan, 0.0, 1.0]):
+        with pytest.raises(OutsideDomainError):
+            bijection.forward(np.array(entries))
     assert np.all(bijection.forward(np.array([0.0, 0.0, 1.0])).matrix == [[0, 0], [0, 1]])
+    assert np.allclose(bijection.forward(np.array([1.0, -2.0, 4.0])).matrix, [[1, -2], [-2, 4]])
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_held_variance_reaches_correlations_of_one(which: int) -> None:
+    """Its row comes first in the factor: singular matrices are ordinary points, and have derivatives."""
+    root = np.array([[1.0, 0.5], [0.4, -1.0], [-0.7, 0.3]])
+    matrix, free = root @ root.T, np.ones((3, 3), dtype=bool)
+    free[which, which] = False
+    bijection = PatternedCholesky(PositiveDefinite(3), free)
+    theta = bijection.inverse(Psd(matrix))
+    np.testing.assert_allclose(bijection.forward(theta).matrix, matrix, atol=1e-12)
+    slow = central_differences(lambda u: vech(bijection.forward(u).matrix), theta).T
+    np.testing.assert_allclose(bijection.jacobian(theta), slow, atol=1e-7)
 
 
 def dietox(stages: tuple[str, ...] = ("newton",)) -> mm.Model:
