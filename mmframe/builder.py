@@ -57,8 +57,10 @@ def _aligned(name: str, values: Any, data: pd.DataFrame | None) -> Any:
 
 def _arrays(values: Any, prefix: str) -> dict[str, Array]:
     """Columns of a matrix by name: a table's own names, else prefix1, prefix2, ..."""
-    if isinstance(values, pd.DataFrame):
-        return {str(c): values[c].to_numpy() for c in values.columns}
+    if isinstance(values, pd.DataFrame):  # the numbers of unnamed columns are no names
+        labels: list[Any] = list(values.columns)
+        names = [f"{prefix}{c}" if isinstance(c, (int, np.integer)) else str(c) for c in labels]
+        return {name: values.iloc[:, j].to_numpy() for j, name in enumerate(names)}
     if isinstance(values, pd.Series):
         return {str(values.name if values.name is not None else prefix): values.to_numpy()}
     matrix = np.asarray(values)

@@ -11,6 +11,7 @@ from scipy.stats import chi2
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.model import Model
 from mmframe.results.result import FitResult
+from mmframe.results.source import FittedSource
 
 
 def compare(*fits: Any) -> pd.DataFrame:
@@ -31,6 +32,9 @@ def compare(*fits: Any) -> pd.DataFrame:
         given = f"a {type(wrong[0]).__name__}" if wrong else f"{len(results)} fit"
         raise SpecError(Issue("compare", given, "two or more fits"))
     _check_data(results)
+    for r in results:
+        if isinstance(r.source, FittedSource) and getattr(r.source.engine, "has_penalties", False):
+            raise DataError("compare: a penalized fit has no likelihood ratio · allowed: fits without penalties")
     if len({_effects(r) for r in results}) > 1 or len({r.reml for r in results}) > 1:
         made = [Model.of(r).using(criterion="ml").fit() if r.reml else r for r in results]
     else:

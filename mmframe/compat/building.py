@@ -10,6 +10,7 @@ from attrs import evolve
 from mmframe.compat.params import MixedLMParams
 from mmframe.compat.results import MixedLMResults, State
 from mmframe.covariance.domain import Array
+from mmframe.likelihood.penalty import PenalizedEngine, Penalty
 from mmframe.optimize.found import Found
 from mmframe.results.result import FitResult
 from mmframe.results.source import FittedSource
@@ -36,7 +37,7 @@ def results_of(
 def history(found: Found, nobs: int) -> list[dict[str, Any]]:
     """For each stage: fopt (−llf / nobs at its end), iterations, fcalls and gcalls up to there, values (llf) by iteration."""
     out: list[dict[str, Any]] = []
-    for name in dict.fromkeys(row.stage for row in found.trace):
+    for name in dict.fromkeys(row.stage for row in found.trace[1:]):  # the first is the start
         rows = [row for row in found.trace if row.stage == name]
         out.append(
             {
@@ -53,8 +54,11 @@ def history(found: Found, nobs: int) -> list[dict[str, Any]]:
     return out
 
 
-def at_slopes(model: MixedLM, unpenalized: MixedLMResults, slopes: Array, used: Array) -> MixedLMResults:
-    """The results with other slopes, at the same covariances relative to scale. used: the slopes that have a sampling error."""
+def at_slopes(
+    model: MixedLM, unpenalized: MixedLMResults, slopes: Array, used: Array, penalty: Penalty
+) -> MixedLMResults:
+    """The results with other slopes, at the same covariances relative to scale. used: the slopes that have a sampling error.
+    penalty: what they minimise besides, in the engine's order."""
     layout, before = model.layout, unpenalized.params_object
     reml = unpenalized.reml
     source = unpenalized.mmframe.source
@@ -69,6 +73,7 @@ def at_slopes(model: MixedLM, unpenalized: MixedLMResults, slopes: Array, used: 
     point = evolve(source.found.point, flats=flats, sigma2=scale, value=evaluation.value)
     reason = f"{source.found.reason}; then l1: coordinate descent in the slopes"
     found = evolve(source.found, point=point, evaluation=evaluation, reason=reason)
-    fit = evolve(layout.model.using(criterion="reml" if reml else "ml")).result(found)
+    engine = PenalizedEngine(layout.model.engine, penalty)
+    fit = evolve(layout.model.using(criterion="reml" if reml else "ml"), engine=engine).result(found)
     state = evolve(unpenalized.state, params=params, scale=scale, llf=-0.5 * evaluation.value, slopes=used)
     return MixedLMResults(model, state, fit)

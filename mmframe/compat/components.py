@@ -126,6 +126,9 @@ def read_components(spec: VCSpec, rows: Sequence[Ints], n: int) -> tuple[Compone
 
     Raises DataError where designs do not match the groups.
     """
+    if not len(spec.names) == len(spec.colnames) == len(spec.mats):
+        told = f"{len(spec.names)} names, {len(spec.colnames)} colnames and {len(spec.mats)} mats"
+        raise DataError(f"exog_vc: {told} · allowed: one of each for every component")
     order = np.concatenate(rows)
     place = np.empty(n, dtype=np.intp)
     place[order] = np.arange(n)
@@ -145,6 +148,10 @@ def read_components(spec: VCSpec, rows: Sequence[Ints], n: int) -> tuple[Compone
             wanted = f"{sizes[at]} rows" if at < len(sizes) else f"{len(sizes)} designs"
             raise DataError(f"exog_vc {name!r}: {told} · allowed: {wanted}, one design for each group in sorted order")
         counts = np.array([m.shape[1] for m in designs], dtype=np.intp)
+        if [len(group) for group in labels] != counts.tolist():
+            raise DataError(
+                f"exog_vc {name!r}: colnames that do not fit its designs · allowed: a name for each column, by group"
+            )
         width = int(counts.max(initial=0))
         if any(sparse.issparse(m) for m in designs):
             wide = [sparse.csr_array(m) for m in designs]

@@ -149,11 +149,11 @@ def terms_of(results: MixedLMResults) -> list[tuple[str, list[int]]]:
     """Each term of the fixed effects with the places of its slopes; each slope by itself where there is no formula."""
     data = results.model.data
     encoding = results.mmframe.source.encoding
-    if data.formula is None or not isinstance(encoding, Encoding):
+    if results.formula is None or not isinstance(encoding, Encoding):
         return [(name, [j]) for j, name in enumerate(data.xnames)]
     place = {name: j for j, name in enumerate(data.xnames)}
     return [
-        ("Intercept" if term == "1" else term, [place[patsy_name(c, data.formula)] for c in columns])
+        ("Intercept" if term == "1" else term, [place[patsy_name(c, results.formula)] for c in columns])
         for term, columns in encoding.fixed.terms
         if columns
     ]
@@ -181,13 +181,10 @@ def wald_test_terms(
     for part in combine or ():
         tests.append((part, identity[[j for name, at in found if part in name for j in at]]))
     tests += [(name, np.atleast_2d(R)) for name, R in extra or ()]
-    rows = {}
-    for name, R in tests:
-        done = results.wald_test(R)
-        rows[name] = (done.statistic, float(done.pvalue), int(done.df_denom))
-    return WaldTestResults(
-        pd.DataFrame.from_dict(rows, orient="index", columns=["statistic", "pvalue", "df_constraint"])
-    )
+    done = [results.wald_test(R) for _, R in tests]
+    rows = [(d.statistic, float(d.pvalue), int(d.df_denom)) for d in done]
+    columns = ["statistic", "pvalue", "df_constraint"]
+    return WaldTestResults(pd.DataFrame(rows, index=[name for name, _ in tests], columns=columns))
 
 
 def adjusted(p: Array, method: str) -> Array:
@@ -225,7 +222,7 @@ def pairwise(results: MixedLMResults, term: str, method: Any, alpha: float, labe
     assert isinstance(encoding, Encoding)
     fixed = encoding.fixed
     categorical = [f for f, kind in fixed.kinds.items() if kind == "categorical" and f in dict(fixed.terms)]
-    if results.model.data.formula is None or term not in categorical:
+    if results.formula is None or term not in categorical:
         raise SpecError(
             Issue("term_name", repr(term), f"a factor of the formula: {', '.join(categorical) or '(none)'}")
         )

@@ -20,7 +20,7 @@ class ModelData:
 
     def __init__(
         self, ynames: str, xnames: list[str], exog_re_names: list[str], exog_re_names_full: list[str], vcomp_names: list[str],
-        formula: str | None, labelled: bool,
+        formula: str | None, labelled: bool, row_labels: pd.Index | None = None,
     ) -> None:  # fmt: skip
         self.ynames, self.xnames, self.exog_re_names, self.exog_re_names_full = (
             ynames,
@@ -31,7 +31,7 @@ class ModelData:
         self.vcomp_names, self.formula, self.labelled = vcomp_names, formula, labelled
         self.param_names = [*xnames, *exog_re_names_full, *(f"{name} Var" for name in vcomp_names)]
         self.cov_names = self.param_names
-        self.row_labels: pd.Index | None = None
+        self.row_labels = row_labels
         self.orig_endog: Any = None
         self.orig_exog: Any = None
         self.endog: Any = None
@@ -58,12 +58,21 @@ class ModelData:
         self.exog_re = inputs.exog_re if inputs.exog_re.shape[1] else None
 
     def detach(self) -> None:
-        """Forget the data."""
-        self.row_labels = self.orig_endog = self.orig_exog = self.endog = self.exog = self.exog_re = None
+        """Forget the data but the rows' labels."""
+        self.orig_endog = self.orig_exog = self.endog = self.exog = self.exog_re = None
 
     def kept(self) -> dict[str, Any]:
         """What makes the same names again."""
-        names = ("ynames", "xnames", "exog_re_names", "exog_re_names_full", "vcomp_names", "formula", "labelled")
+        names = (
+            "ynames",
+            "xnames",
+            "exog_re_names",
+            "exog_re_names_full",
+            "vcomp_names",
+            "formula",
+            "labelled",
+            "row_labels",
+        )
         return {name: getattr(self, name) for name in names}
 
     def series(self, values: Any, names: list[str]) -> Any:
@@ -75,7 +84,3 @@ class ModelData:
         if not self.labelled:
             return np.asarray(values)
         return pd.DataFrame(values, index=names, columns=names if columns is None else columns)
-
-    def rows(self, values: Any) -> Any:
-        """A Series by the rows' labels, or the array."""
-        return pd.Series(values, index=self.row_labels) if self.row_labels is not None else np.asarray(values)

@@ -33,7 +33,7 @@ def conditional_means(fit: FitResult, layout: Layout, groups: int) -> Array:
     levels = fit.estimates.grouping_levels
     parts, start = [], 0  # terms of the groups share one table, in their order
     if layout.k_re:
-        parts.append(effects[factors[0]][:, : layout.k_re])
+        parts.append(effects[factors[0]][:, : layout.k_re][:, np.argsort(layout.effects_order)])
         start = layout.k_re
     own = factors[len(parts) :]
     for component, alone, factor in zip(layout.components, layout.nested, own, strict=True):
@@ -48,13 +48,52 @@ def conditional_means(fit: FitResult, layout: Layout, groups: int) -> Array:
 
 
 def conditional_covariances(fit: FitResult, layout: Layout, params: MixedLMParams) -> Array:
-    """Var(b | y) of each group at fixed slopes, in data units: (groups, k_re + Σ q, k_re + Σ q)."""
-    if not any(layout.nested):
-        return np.asarray(fit.sigma2 * fit.source.effects.cov[0])
-    whole = layout.together()
-    beta = layout.inward(params.fe_params)
-    found = whole.model.engine.effects(whole.model.design, whole.matrices(params), beta)
-    return np.asarray(fit.sigma2 * found.cov[0])
+    """Var(b | y) of each group at fixed slopes, in data units: (groups, k_re + Σ q, k_re + Σ q).
+
+    From the joint covariance of all effects where that is at hand; else from the model with all components as terms of the
+    groups.
+    """
+    groups = len(layout.components[0].counts) if any(layout.nested) else 0
+    joint = fit.source.effects.joint if groups else None
+    if not groups:
+        found = fit.source.effects.cov[0]
+    elif joint is not None:
+        at, known = _places(fit, layout, groups)
+        found = np.where(known[:, :, None] & known[:, None, :], joint[at[:, :, None], at[:, None, :]], 0.0)
+    else:
+        whole = layout.together()
+        beta = layout.inward(params.fe_params)
+        found = whole.model.engine.effects(whole.model.design, whole.matrices(params), beta).cov[0]
+    turn = np.arange(found.shape[1])
+    turn[: layout.k_re] = np.argsort(layout.effects_order)
+    return np.asarray(fit.sigma2 * found[:, turn][:, :, turn])
+
+
+def _places(fit: FitResult, layout: Layout, groups: int) -> tuple[Array, Array]:
+    """(groups, k_re + Σ q): where each effect stands among all, factor by factor and level by level; and whether it does."""
+    factors, levels, b = [t.grouping for t in fit.estimates.terms], fit.estimates.grouping_levels, fit.source.effects.b
+    starts = np.concatenate([[0], np.cumsum([x.size for x in b])])
+    every = np.arange(groups)[:, None]
+    at, known, own = [], [], 0
+
+    def of_groups(width: int, factor: int) -> None:
+        nonlocal own
+        at.append(starts[factor] + every * b[factor].shape[1] + own + np.arange(width))
+        known.append(np.ones((groups, width), dtype=bool))
+        own += width
+
+    if layout.k_re:
+        of_groups(layout.k_re, factors[0])
+    for component, alone, factor in zip(layout.components, layout.nested, factors[len(at) :], strict=True):
+        if not alone:
+            of_groups(component.width, factor)
+            continue
+        wanted = every * component.width + np.arange(component.width)
+        place = np.searchsorted(levels[factor].to_numpy(), wanted)
+        place = np.minimum(place, len(levels[factor]) - 1)
+        known.append(levels[factor].to_numpy()[place] == wanted)
+        at.append(starts[factor] + place)
+    return np.hstack(at), np.hstack(known)
 
 
 def by_group(

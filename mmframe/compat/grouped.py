@@ -50,7 +50,8 @@ class GroupedModel:
             setattr(model, name, value)
         model._inputs = inputs
         model.endog, model.exog, model.exog_re = None, None, None
-        model.data = ModelData(**kept["data"])
+        model.data = ModelData(**{**kept["data"], "formula": None})  # arrays are what is left of a formula
+        model.formula = None
         if inputs is not None:
             model.endog, model.exog = inputs.endog, inputs.exog
             model.exog_re = inputs.exog_re if model.k_re else None

@@ -104,6 +104,22 @@ def _columns(values: Any, what: str) -> tuple[Array, list[str] | None]:
     return matrix, names
 
 
+def _labels(groups: Any) -> Any:
+    """One label a row, of any kind: tuples too. Raises DataError."""
+    if isinstance(groups, pd.DataFrame) and groups.shape[1] == 1:
+        groups = groups.iloc[:, 0]
+    if isinstance(groups, (list, tuple)) and any(isinstance(label, tuple) for label in groups):
+        out = np.empty(len(groups), dtype=object)
+        out[:] = groups
+        return out
+    labels = np.asarray(groups)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or (labels.dtype.kind == "O" and labels.shape == (1,) and labels[0] is None):
+        raise DataError(f"groups: an array of shape {labels.shape} · allowed: one label for each row")
+    return labels
+
+
 def _holes(Z: Any) -> NDArray[np.bool_]:
     """The rows of a matrix, dense or sparse, that have a missing value."""
     if not sparse.issparse(Z):
@@ -121,11 +137,15 @@ def from_arrays(endog: Any, exog: Any, groups: Any, exog_re: Any, exog_vc: Any, 
         raise DataError(f"endog: {y.shape[1]} columns · allowed: one")
     n = len(y)
     X, X_names = _columns(np.zeros((n, 0)) if exog is None else exog, "exog")
-    labels = np.asarray(groups)
+    labels = _labels(groups)
     if len(labels) != n:
         raise DataError(f"groups: {len(labels)} rows · allowed: those of endog, {n}")
     unknown = np.asarray(pd.isna(labels))
     spec = exog_vc
+    if exog_vc is not None and not isinstance(exog_vc, dict) and not hasattr(exog_vc, "names"):
+        raise DataError(
+            f"exog_vc: a {type(exog_vc).__name__} · allowed: a VCSpec, or a dict {{component: {{group: design}}}}"
+        )
     if exog_vc is not None and len(exog_vc if isinstance(exog_vc, dict) else exog_vc.names):
         refuse_holes({"groups": unknown}, "raise")  # components are given by group
         every = Groups.of(labels)
@@ -170,5 +190,5 @@ def restored(
     elif effects:
         table |= dict(zip(effects, Z.T, strict=True))
         builder = builder.random(" + ".join(["0", *(f"`{c}`" for c in effects)]) + f" | {GROUP}")
-    layout = lay_out(builder, pd.DataFrame(table), components, GROUP, tuple(exog_names))
+    layout = lay_out(builder, pd.DataFrame(table), components, GROUP, by_formula=False)
     return Inputs(y, X, Z, components, Groups.of(labels), endog_name, exog_names, re_names, layout, None)

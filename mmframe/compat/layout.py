@@ -7,15 +7,19 @@ has one, as an intercept or slope of the pairs (group, column), a nested or cros
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from attrs import frozen
+from numpy.typing import NDArray
 
 from mmframe.builder import ModelBuilder
 from mmframe.compat.components import Component, Ints
-from mmframe.compat.names import patsy_order, safe_names
+from mmframe.compat.names import places, safe_names
 from mmframe.compat.params import MixedLMParams
-from mmframe.covariance.domain import Array, vech, vech_basis
+from mmframe.covariance.domain import Array, unvech, vech, vech_basis
+from mmframe.design.encoding import FormulaEncoding
 from mmframe.design.grouping import factorize
 from mmframe.design.kept import Encoding
 from mmframe.errors import DataError
@@ -32,6 +36,7 @@ class Layout:
 
     builder, table: what it was made of, without the components.   nested: whether each component is a factor of its own, with the
     level `group x width + column`.   order (k_fe,): the place among the slopes of each of the engine's columns.
+    effects_order (k_re,): the place among the random effects of each of the engine's.
     """
 
     model: Model
@@ -42,6 +47,8 @@ class Layout:
     components: tuple[Component, ...]
     nested: tuple[bool, ...]
     order: Ints
+    effects_order: Ints
+    by_formula: bool
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -55,7 +62,12 @@ class Layout:
         """The same model with all components as terms of the groups, so that effects of a group are one vector."""
         if not any(self.nested):
             return self
-        return lay_out(self.builder, self.table, self.components, self.group, tuple(map(str, self.order)), apart=False)
+        return lay_out(self.builder, self.table, self.components, self.group, by_formula=self.by_formula, apart=False)
+
+    @property
+    def shape(self) -> MixedLMParams:
+        """Parameters of the model, all zero."""
+        return MixedLMParams(len(self.order), self.k_re, len(self.components))
 
     # slopes
 
@@ -70,15 +82,30 @@ class Layout:
 
     # covariances
 
+    def turned(self, matrix: Any) -> Array:
+        """A matrix of the random effects (k_re, k_re) in the order of the engine."""
+        return np.asarray(matrix, dtype=float)[np.ix_(self.effects_order, self.effects_order)]
+
+    def mask(self, free: MixedLMParams) -> NDArray[np.bool_]:
+        """Which entries of the random effects' matrix are free, in the order of the engine; the lower triangle counts."""
+        lower = np.tril(np.asarray(free.cov_re) != 0)
+        return np.asarray((lower | lower.T)[np.ix_(self.effects_order, self.effects_order)])
+
+    def turned_back(self, matrix: Array) -> Array:
+        """A matrix in the order of the engine in that of the random effects."""
+        out = np.empty_like(matrix)
+        out[np.ix_(self.effects_order, self.effects_order)] = matrix
+        return out
+
     def matrices(self, params: MixedLMParams) -> tuple[Array, ...]:
         """G of each term, relative to σ²."""
-        parts = [np.asarray(params.cov_re, dtype=float)] if self.k_re else []
+        parts = [self.turned(params.cov_re)] if self.k_re else []
         shared = self.widths[len(parts) :]
         return (*parts, *(float(v) * np.eye(q) for v, q in zip(params.vcomp, shared, strict=True)))
 
     def flats(self, params: MixedLMParams) -> tuple[Array, ...]:
         """Natural parameters of each term: the lower triangle of cov_re, then each component's variance."""
-        parts = [vech(np.asarray(params.cov_re, dtype=float))] if self.k_re else []
+        parts = [vech(self.turned(params.cov_re))] if self.k_re else []
         return (*parts, *(np.array([float(v)]) for v in params.vcomp))
 
     def params(self, beta: Array, flats: tuple[Array, ...], sigma2: float) -> MixedLMParams:
@@ -86,9 +113,7 @@ class Layout:
         out = MixedLMParams(len(beta), self.k_re, len(self.components))
         out.fe_params = self.outward(beta)
         if self.k_re:
-            matrix = np.zeros((self.k_re, self.k_re))
-            matrix[out._ix] = flats[0] / sigma2
-            out.cov_re = matrix + np.tril(matrix, -1).T
+            out.cov_re = self.turned_back(unvech(flats[0])) / sigma2
         out.vcomp = np.array([float(f[0]) for f in flats[1 if self.k_re else 0 :]]) / sigma2
         return out
 
@@ -97,7 +122,10 @@ class Layout:
     def gradient(self, score: tuple[Array, ...]) -> Array:
         """By the entries of the lower triangle and the components, from score matrices: (k_re2 + k_vc,)."""
         first = 1 if self.k_re else 0
-        entries = vech(2.0 * score[0] - np.diag(np.diag(score[0]))) if self.k_re else np.zeros(0)
+        entries = np.zeros(0)
+        if self.k_re:
+            S = self.turned_back(score[0])
+            entries = vech(2.0 * S - np.diag(np.diag(S)))
         return np.concatenate([entries, [float(np.trace(S)) for S in score[first:]]])
 
     def tangents(self) -> tuple[Array, ...]:
@@ -105,7 +133,7 @@ class Layout:
         total = self.k_re2 + len(self.components)
         out = [np.zeros((total, q, q)) for q in self.widths]
         if self.k_re:
-            out[0][: self.k_re2] = vech_basis(self.k_re)
+            out[0][: self.k_re2] = [self.turned(direction) for direction in vech_basis(self.k_re)]
         for j, directions in enumerate(out[1 if self.k_re else 0 :]):
             directions[self.k_re2 + j] = np.eye(directions.shape[1])
         return tuple(out)
@@ -116,12 +144,13 @@ def lay_out(
     table: pd.DataFrame,
     components: tuple[Component, ...],
     group: str,
-    columns: tuple[str, ...] | None = None,
+    *,
+    by_formula: bool,
     apart: bool = True,
 ) -> Layout:
     """The model of a builder whose data are `table`, with the components added. group: the grouping column.
 
-    columns: the slopes' names, where all of exog must be there.   apart: whether wide components become factors.
+    by_formula: whether columns come from formulas, and have patsy's order.   apart: whether wide components become factors.
     Raises DataError where columns of exog depend on each other.
     """
     own, random = builder, len(builder.spec.random)
@@ -157,12 +186,14 @@ def lay_out(
             f"exog: the columns {', '.join(design.dropped)} depend on the columns before them"
             " · leave them out, or use mmframe.fit, which drops them"
         )
-    if columns is None:
-        assert isinstance(design.encoding, Encoding)
-        fixed = design.encoding.fixed
-        wanted = patsy_order(fixed.terms, fixed.kinds)
-        order = np.array([wanted.index(c) for c in design.columns], dtype=np.intp)
-    else:
-        order = np.arange(len(columns))
     k_re = design.terms[0].width if random else 0
-    return Layout(model, own, table, group, k_re, components, nested, order)
+    order, effects_order = np.arange(design.p), np.arange(k_re)
+    if by_formula:
+        encoding, transforms = design.encoding, model.spec.transforms
+        assert isinstance(encoding, Encoding)
+        order = places(encoding.fixed, design.columns, transforms)
+        if random:
+            effects = encoding.terms[0].basis
+            assert isinstance(effects, FormulaEncoding)
+            effects_order = places(effects, design.terms[0].columns, transforms)
+    return Layout(model, own, table, group, k_re, components, nested, order, effects_order, by_formula)

@@ -8,7 +8,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from mmframe.compat.layout import Layout
-from mmframe.compat.params import MixedLMParams, square_root
+from mmframe.compat.params import MixedLMParams, as_params, square_root
 from mmframe.compat.sampling import joint_information
 from mmframe.covariance.domain import Array, OutsideDomainError, PositiveDefinite, vech
 from mmframe.covariance.matrix_bijections import CholeskyEntries
@@ -29,18 +29,18 @@ class Likelihood:
     reml: bool
     use_sqrt: bool = True
 
-    def read(self, params: Any) -> MixedLMParams:
-        """A copy of packed parameters (of the covariances, or with slopes before them) or of MixedLMParams. Raises ValueError."""
-        if isinstance(params, MixedLMParams):
-            return params.copy()
-        k_fe, k_re, k_vc = len(self.layout.order), self.layout.k_re, len(self.layout.components)
-        packed = np.asarray(params, dtype=float)
-        covariances = self.layout.k_re2 + k_vc
-        if packed.ndim != 1 or len(packed) not in (covariances, covariances + k_fe):
-            raise ValueError(
-                f"params: shape {packed.shape} · allowed: {covariances} packed covariance parameters, or {k_fe} slopes before them"
-            )
-        return MixedLMParams.from_packed(packed, k_fe, k_re, self.use_sqrt, len(packed) != covariances)
+    def read(self, params: Any, where: str = "params") -> MixedLMParams:
+        """A copy of parameters. Raises ValueError for those of another model."""
+        return as_params(params, self.layout.shape, self.use_sqrt, where)
+
+    def _point(self, fe_params: Any, cov_re: Any, vcomp: Any) -> MixedLMParams:
+        parts = {
+            "cov_re": np.atleast_2d(np.asarray(cov_re, dtype=float)),
+            "vcomp": np.atleast_1d(np.asarray(vcomp, dtype=float)),
+        }
+        if not parts["cov_re"].size:
+            parts["cov_re"] = np.zeros((0, 0))
+        return self.read(MixedLMParams.from_components(np.asarray(fe_params, dtype=float), **parts), "parameters")
 
     def _evaluate(self, params: MixedLMParams, beta: Array | None, score: bool = False) -> Evaluation | None:
         try:
@@ -88,18 +88,16 @@ class Likelihood:
         """Slopes by generalised least squares, and whether the covariance is singular."""
         if not len(self.layout.order):
             return np.zeros(0), False
-        point = MixedLMParams.from_components(
-            np.zeros(len(self.layout.order)), np.atleast_2d(cov_re), vcomp=np.atleast_1d(vcomp)
-        )
+        point = self._point(np.zeros(len(self.layout.order)), cov_re, vcomp)
         found = self._evaluate(point, None)
         if found is None:
             raise ValueError(
                 "cov_re, vcomp: outside the parameter space · allowed: a covariance matrix, and components ≥ 0"
             )
-        return self.layout.outward(found.beta), is_singular(cov_re, vcomp, tol)
+        return self.layout.outward(found.beta), is_singular(point.cov_re, point.vcomp, tol)
 
     def scale(self, fe_params: Any, cov_re: Any, vcomp: Any) -> float:
-        point = MixedLMParams.from_components(np.asarray(fe_params), np.atleast_2d(cov_re), vcomp=np.atleast_1d(vcomp))
+        point = self._point(fe_params, cov_re, vcomp)
         found = evolve(self, engine=self.layout.model.engine)._evaluate(point, self.layout.inward(point.fe_params))
         if found is None:
             raise ValueError(

@@ -17,7 +17,7 @@ from mmframe.compat.grouped import GroupedModel
 from mmframe.compat.inputs import from_arrays
 from mmframe.compat.likelihood import Likelihood
 from mmframe.compat.notices import ConvergenceWarning, SingularMatrixWarning
-from mmframe.compat.params import MixedLMParams
+from mmframe.compat.params import MixedLMParams, as_params
 from mmframe.compat.regularized import fit_l1
 from mmframe.compat.results import MixedLMResults
 from mmframe.compat.schedule import FIT_OPTIONS, default_start, penalized, prepared, stages_of
@@ -148,7 +148,7 @@ class MixedLM(GroupedModel):
 
     def get_fe_params(self, cov_re: Any, vcomp: Any, tol: float = 1e-10) -> tuple[Array, bool]:
         """Generalised least squares at cov_re and vcomp (both divided by scale): slopes (k_fe,), and whether the covariance is
-        singular: an eigenvalue, or a component, below tol. Slopes are right there too."""
+        singular: an eigenvalue, or a component, below tol. Slopes are right there too. After a penalized fit, its penalty counts."""
         return self._likelihood.slopes(cov_re, vcomp, tol)
 
     def get_scale(self, fe_params: Any, cov_re: Any, vcomp: Any) -> float:
@@ -195,17 +195,19 @@ class MixedLM(GroupedModel):
         full_output: whether `hist` tells what the stages did.   fit_kwargs: maxiter, gtol or tol (of bfgs, lbfgs, cg), disp; eps,
         maxcor, ftol and maxls are accepted, and have no meaning here.
         """
-        free = None if free is None else free.copy()  # the caller's own may change
-        self._fitting(reml, fe_pen, cov_pen, free)
         options = self._options(fit_kwargs)
         stages = stages_of(niter_em, niter_sa if niter_sd is None else niter_sd, do_cg, method, options)
-        start = None if start_params is None else self._start(start_params)
+        shape = self.layout.shape
+        start = None if start_params is None else as_params(start_params, shape, self.use_sqrt, "start_params")
+        if free is not None:  # a copy: the caller's own may change
+            free = as_params(free, shape, False, "free")
         if start is None and not do_cg:
             start = default_start(self.layout)
         model = prepared(
             self.layout, reml=reml, use_sqrt=self.use_sqrt, stages=stages, start=start, free=free,
             fe_pen=fe_pen, cov_pen=cov_pen,
         )  # fmt: skip
+        self._fitting(reml, fe_pen, cov_pen, free)
         found = model.fit()
         if options.get("disp"):
             print(found.stop_reason)
@@ -254,16 +256,3 @@ class MixedLM(GroupedModel):
             )
             warnings.warn(message, FutureWarning, stacklevel=3)
         return {name: value for name, value in given.items() if name in FIT_OPTIONS}
-
-    def _start(self, given: Any) -> MixedLMParams:
-        if isinstance(given, MixedLMParams):
-            return given
-        packed = np.asarray(given, dtype=float)
-        covariances = self.k_re2 + self.k_vc
-        if packed.ndim != 1 or len(packed) not in (covariances, self.k_fe + covariances):
-            raise ValueError(
-                f"invalid start_params: shape {packed.shape} · allowed: MixedLMParams, or a vector of {self.k_fe + covariances}"
-                f" packed parameters ({covariances} without slopes)"
-            )
-        has_fe = len(packed) != covariances
-        return MixedLMParams.from_packed(packed, self.k_fe, self.k_re, self.use_sqrt, has_fe)

@@ -98,6 +98,26 @@ class MixedLMParams:
         return np.concatenate(parts)
 
 
+def as_params(given: Any, shape: MixedLMParams, use_sqrt: bool, where: str) -> MixedLMParams:
+    """A copy of parameters of a model: MixedLMParams (statsmodels' own will do), or packed, of the covariances alone or with the
+    slopes before them. shape: any parameters of the model. Raises ValueError for others."""
+    slopes, covariances = shape.k_fe, shape.k_re2 + shape.k_vc
+    wanted = f"MixedLMParams of the model, or a vector of {covariances} packed covariance parameters, or {slopes} slopes before them"
+    if all(hasattr(given, name) for name in ("fe_params", "cov_re", "vcomp")):
+        parts = [np.array(getattr(given, name), dtype=float) for name in ("fe_params", "cov_re", "vcomp")]
+        found, right = [p.shape for p in parts], [(shape.k_fe,), (shape.k_re, shape.k_re), (shape.k_vc,)]
+        if found != right:
+            raise ValueError(f"{where}: fe_params, cov_re and vcomp of shapes {found} · allowed: {right}")
+        return MixedLMParams.from_components(parts[0], parts[1], vcomp=parts[2])
+    try:
+        packed = np.asarray(given, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where}: a {type(given).__name__} · allowed: {wanted}") from None
+    if packed.ndim != 1 or len(packed) not in (covariances, covariances + slopes):
+        raise ValueError(f"{where}: shape {packed.shape} · allowed: {wanted}")
+    return MixedLMParams.from_packed(packed, slopes, shape.k_re, use_sqrt, len(packed) != covariances)
+
+
 def square_root(matrix: Array) -> Array:
     """The lower triangular L with LL' = matrix and a diagonal ≥ 0. Raises ValueError outside the cone."""
     if not matrix.size:

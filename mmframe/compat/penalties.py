@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
+from attrs import frozen
 
+from mmframe.compat.components import Ints
 from mmframe.compat.params import square_root
 from mmframe.covariance.domain import Array
 from mmframe.likelihood import penalty as core
@@ -79,27 +81,59 @@ class PSD(CovariancePenalty):
         return np.asarray(-self.weight * twice[np.tril_indices(len(mat))])
 
 
-def on_effects(given: Any, order: Any) -> core.Penalty:
-    """The core's penalty on β. order: the place of each of the engine's columns among the slopes."""
-    back = np.argsort(order)
-    return core.Penalty(
-        lambda beta: float(given.func(beta[back])), lambda beta: np.asarray(given.deriv(beta[back]), dtype=float)[order]
-    )
+@frozen(eq=False)
+class _OnEffects:
+    """A penalty of users on slopes, for the engine. order: the place of each of the engine's columns among the slopes."""
+
+    given: Any
+    order: Ints
+
+    def value(self, beta: Array) -> float:
+        return float(self.given.func(beta[np.argsort(self.order)]))
+
+    def gradient(self, beta: Array) -> Array:
+        return np.asarray(self.given.deriv(beta[np.argsort(self.order)]), dtype=float)[self.order]
 
 
-def on_covariance(given: Any) -> core.Penalty:
-    """The core's penalty on the matrix of a term: infinite where it has no inverse."""
+@frozen(eq=False)
+class _OnCovariance:
+    """A penalty of users on cov_re, for the engine: infinite where the matrix has no inverse. order: likewise."""
 
-    def value(G: Array) -> float:
+    given: Any
+    order: Ints
+
+    def _outside(self, G: Array) -> Array:
+        back = np.argsort(self.order)
+        return G[np.ix_(back, back)]
+
+    def value(self, G: Array) -> float:
+        matrix = self._outside(G)
         try:
-            return float(given.func(G, np.linalg.inv(G)))
+            return float(self.given.func(matrix, np.linalg.inv(matrix)))
         except np.linalg.LinAlgError:
             return np.inf
 
-    def gradient(G: Array) -> Array:
-        entries = np.asarray(given.deriv(G, np.linalg.inv(G)), dtype=float)
-        out = np.zeros_like(G)
-        out[np.tril_indices(len(G))] = entries
-        return 0.5 * (out + out.T)  # an entry off the diagonal stands twice in the matrix
+    def gradient(self, G: Array) -> Array:
+        matrix = self._outside(G)
+        out = np.zeros_like(matrix)
+        out[np.tril_indices(len(G))] = np.asarray(self.given.deriv(matrix, np.linalg.inv(matrix)), dtype=float)
+        return 0.5 * (out + out.T)[np.ix_(self.order, self.order)]  # an entry off the diagonal stands twice
 
-    return core.Penalty(value, gradient)
+
+def on_effects(given: Any, order: Ints) -> core.Penalty:
+    """The core's penalty on β. Raises ValueError for an object that is no penalty."""
+    _check(given, "fe_pen")
+    found = _OnEffects(given, order)
+    return core.Penalty(found.value, found.gradient)
+
+
+def on_covariance(given: Any, order: Ints) -> core.Penalty:
+    """The core's penalty on the matrix of a term. Raises ValueError for an object that is no penalty."""
+    _check(given, "cov_pen")
+    found = _OnCovariance(given, order)
+    return core.Penalty(found.value, found.gradient)
+
+
+def _check(given: Any, where: str) -> None:
+    if not (callable(getattr(given, "func", None)) and callable(getattr(given, "deriv", None))):
+        raise ValueError(f"{where}: {given!r} · allowed: an object with func and deriv, such as L2() or PSD(1.0)")

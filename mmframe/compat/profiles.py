@@ -9,7 +9,7 @@ from attrs import evolve
 
 from mmframe.compat.params import MixedLMParams
 from mmframe.compat.schedule import penalized
-from mmframe.covariance.domain import Array, vech
+from mmframe.covariance.domain import Array
 from mmframe.covariance.patterned import hold_entries
 from mmframe.errors import StoreError
 
@@ -26,7 +26,7 @@ def profile_variance(
     place = _place(results, which, vtype)
     k_re = results.k_re
     estimate = float(np.asarray(results.cov_re)[place, place] if vtype == "re" else results.vcomp[place])
-    if estimate - low[1] <= 0:
+    if estimate < low[1] or 0 < estimate == low[1]:
         raise ValueError(
             f"dist_low is too large and would result in a negative variance: the estimate is {estimate:g} · try a smaller value"
         )
@@ -60,11 +60,10 @@ def profile_variance(
             at.vcomp[place] = value
         held = absolute
         if k_re:
-            held = hold_entries(held, 0, free.cov_re != 0, at.cov_re)
+            held = hold_entries(held, 0, layout.mask(free), layout.turned(at.cov_re))
         for j, loose in enumerate(free.vcomp):
             held = hold_entries(held, (1 if k_re else 0) + j, np.full((1, 1), loose), np.full((1, 1), at.vcomp[j]))
-        start = ((vech(at.cov_re),) if k_re else ()) + tuple(np.array([v]) for v in at.vcomp)
-        fit = evolve(model, engine=engine, covariance=held, warm=(start, results.scale)).fit()
+        fit = evolve(model, engine=engine, covariance=held, warm=(layout.flats(at), results.scale)).fit()
         out.append((value, fit.loglike))
     return np.array(out)
 

@@ -5,13 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attrs import frozen
 
 from mmframe.compat.building import at_slopes
 from mmframe.covariance.domain import Array
+from mmframe.likelihood.penalty import Penalty
 
 if TYPE_CHECKING:
     from mmframe.compat.mixedlm import MixedLM
     from mmframe.compat.results import MixedLMResults
+
+
+@frozen(eq=False)
+class L1:
+    """½ Σ weight |β|, beside ½ of −2 log L."""
+
+    weights: Array
+
+    def value(self, beta: Array) -> float:
+        return 0.5 * float(self.weights @ np.abs(beta))
+
+    def gradient(self, beta: Array) -> Array:
+        return np.asarray(0.5 * self.weights * np.sign(beta))
 
 
 def lasso(gram: Array, along: Array, alpha: Array, start: Array, ptol: float, maxit: int) -> Array:
@@ -45,4 +60,6 @@ def fit_l1(
     every = layout.inward(np.broadcast_to(weights, (model.k_fe,)))
     slopes = layout.outward(lasso(gram, gram @ best, every, best, ptol, maxit))
     slopes[np.abs(slopes) < ceps] = 0.0
-    return at_slopes(model, unpenalized, slopes, slopes != 0.0)
+    lasso_penalty = L1(every)
+    penalty = Penalty(lasso_penalty.value, lasso_penalty.gradient)
+    return at_slopes(model, unpenalized, slopes, slopes != 0.0, penalty)

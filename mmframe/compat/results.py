@@ -60,6 +60,7 @@ class MixedLMResults:
         self.reml, self.method = state.reml, "REML" if state.reml else "ML"
         self.freepat, self.hist, self.converged = state.free, state.hist, state.converged
         self.params_object, self.scale, self.llf = state.params, state.scale, state.llf
+        self.formula = model.formula
         self.k_constant = int(any(name in ("const", "Intercept") for name in model.exog_names))
 
     # estimates
@@ -271,13 +272,17 @@ class MixedLMResults:
     @cached_property
     def fittedvalues(self) -> Any:
         """exog times the slopes, plus the predicted random effects."""
-        return self.model.data.rows(self.mmframe.source.fitted)
+        return self._rows(self.mmframe.source.fitted)
 
     @cached_property
     def resid(self) -> Any:
         """endog minus the fitted values."""
         source = self.mmframe.source
-        return self.model.data.rows(source.response - source.fitted)
+        return self._rows(source.response - source.fitted)
+
+    def _rows(self, values: Array) -> Any:
+        data = self.model.data
+        return pd.Series(values, index=data.row_labels) if data.row_labels is not None else np.asarray(values)
 
     def predict(self, exog: Any = None, transform: bool = True) -> Any:
         """The mean without random effects, of the model's rows or of new ones.
@@ -287,7 +292,7 @@ class MixedLMResults:
         """
         if exog is None:
             return self.model.predict(self.params_object)
-        if transform and self.model.formula is not None:
+        if transform and self.formula is not None:
             found = self.mmframe.predict(exog, level="population")
             assert isinstance(found, pd.Series)
             return found.rename(None)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmframe.compat.layout import Layout
 from mmframe.compat.params import MixedLMParams
-from mmframe.covariance.domain import Array, OutsideDomainError
+from mmframe.covariance.domain import Array, OutsideDomainError, unvech, vech
 from mmframe.likelihood.information import joint_second_derivatives
 from mmframe.likelihood.threads import one_blas_thread
 from mmframe.optimize.boundary import on_boundary
@@ -31,7 +31,8 @@ class Sampling:
 def sampling(
     layout: Layout, params: MixedLMParams, scale: float, *, reml: bool, free: MixedLMParams | None, slopes: Any = None
 ) -> Sampling:
-    """At packed parameters. slopes (k_fe,): which of them count; None for all.
+    """At packed parameters. slopes (k_fe,): which of them have errors, where covariances and scale are taken as they are (those of
+    generalised least squares); None for all parameters together.
 
     With H the second derivatives of −2 log L in (slopes, cov_re/scale, vcomp/scale, scale), twice its inverse is the covariance of
     all of them together; that of the first is the inverse of the profile likelihood's information. The errors of cov_re = scale times
@@ -43,7 +44,7 @@ def sampling(
         edge[:k_fe] = ~np.asarray(slopes, dtype=bool)
     if free is not None:
         held = free.get_packed(use_sqrt=False, has_fe=True) == 0
-    edge[k_fe:] = boundary_of(layout, params)
+    edge[k_fe:] = boundary_of(layout, params) if slopes is None else True
     use = ~held & ~edge
     cov = np.full((k_fe + k, k_fe + k), np.nan)
     cov[held, :] = cov[:, held] = 0.0
@@ -52,10 +53,13 @@ def sampling(
     joint = joint_information(layout, params, reml=reml)
     if joint is None or not np.all(np.isfinite(joint)):
         return Sampling(cov, natural)
-    rows = np.append(np.flatnonzero(use), k_fe + k)
+    rows = np.flatnonzero(use) if slopes is not None else np.append(np.flatnonzero(use), k_fe + k)
     try:
         whole = 2.0 * np.linalg.inv(joint[np.ix_(rows, rows)])
     except np.linalg.LinAlgError:
+        return Sampling(cov, natural)
+    if slopes is not None:
+        cov[np.ix_(rows, rows)] = whole
         return Sampling(cov, natural)
     cov[np.ix_(rows[:-1], rows[:-1])] = whole[:-1, :-1]
     ratios = params.get_packed(use_sqrt=False)
@@ -93,4 +97,6 @@ def boundary_of(layout: Layout, params: MixedLMParams) -> Mask:
         on_boundary(term.params, flat, 1.0, unit)
         for term, flat, unit in zip(terms, layout.flats(params), units, strict=True)
     ]
+    if layout.k_re:
+        found[0] = vech(layout.turned_back(unvech(found[0])))
     return np.concatenate(found) if found else np.zeros(0, dtype=bool)

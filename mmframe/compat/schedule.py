@@ -82,7 +82,6 @@ def prepared(
     engine = penalized(layout, fe_pen, cov_pen, free, held_at)
     model = evolve(model, engine=engine)
     if free is not None:
-        _check_mask(layout, free)
         model = _held(layout, model, free, held_at)
         start = _near(layout, model, free, held_at) if start is None else start
     if start is None:
@@ -113,25 +112,14 @@ def penalized(
     if fe_pen is None and held is None and (cov_pen is None or not layout.k_re):
         return layout.model.engine
     effects = None if fe_pen is None else on_effects(fe_pen, layout.order)
-    covariances = () if cov_pen is None or not layout.k_re else (on_covariance(cov_pen),)
+    covariances = () if cov_pen is None or not layout.k_re else (on_covariance(cov_pen, layout.effects_order),)
     return PenalizedEngine(layout.model.engine, effects, covariances, held)
-
-
-def _check_mask(layout: Layout, free: MixedLMParams) -> None:
-    k_fe, k_vc = len(layout.order), len(layout.components)
-    found = (len(free.fe_params), np.shape(free.cov_re), len(free.vcomp))
-    wanted = (k_fe, (layout.k_re, layout.k_re), k_vc)
-    if found != wanted:
-        raise ValueError(
-            f"free: fe_params, cov_re and vcomp of shapes {found} · allowed: those of the model, {wanted}"
-            " · build it by MixedLMParams.from_components"
-        )
 
 
 def _held(layout: Layout, model: Model, free: MixedLMParams, at: MixedLMParams) -> Model:
     covariance, first = model.covariance, 1 if layout.k_re else 0
     if layout.k_re:
-        covariance = hold_entries(covariance, 0, np.asarray(free.cov_re) != 0, np.asarray(at.cov_re, dtype=float))
+        covariance = hold_entries(covariance, 0, layout.mask(free), layout.turned(at.cov_re))
     for j, (loose, value) in enumerate(zip(free.vcomp, at.vcomp, strict=True)):
         covariance = hold_entries(covariance, first + j, np.full((1, 1), bool(loose)), np.full((1, 1), value))
     return evolve(model, covariance=covariance)
@@ -141,8 +129,7 @@ def _near(layout: Layout, model: Model, free: MixedLMParams, at: MixedLMParams) 
     """The framework's start with what is held in place, where that is a covariance matrix; else `at` itself."""
     flats, sigma2 = layout.model.starting_point
     start = layout.params(np.zeros(len(layout.order)), flats, sigma2)
-    loose = np.asarray(free.cov_re) != 0
-    loose = np.tril(loose) | np.tril(loose).T
+    loose = layout.turned_back(layout.mask(free))
     matrix: Array = np.where(loose, start.cov_re, at.cov_re)
     if matrix.size and np.linalg.eigvalsh(matrix)[0] <= 1e-8 * np.trace(matrix):
         return at

@@ -86,6 +86,7 @@ def load(path: str | Path) -> MixedLMResults:
     held = None if free is None else _unpacked(read.value(free))
     state = State(params, scale, llf, reml, converged, held, read.value(document["hist"]), penalized, slopes)
     results = MixedLMResults(model, state, fit)
+    results.formula = names["data"]["formula"]
     results.sampling = Sampling(cov, natural)
     return results
 
@@ -108,7 +109,7 @@ def _data(inputs: Inputs) -> dict[str, Any]:
     return {
         "endog": inputs.endog, "exog": inputs.exog, "exog_re": inputs.exog_re, "codes": inputs.groups.codes,
         "labels": list(inputs.groups.labels), "index": inputs.index, "components": components,
-        "names": [inputs.endog_name, inputs.exog_names, inputs.exog_re_names, inputs.formula],
+        "names": [inputs.endog_name, inputs.exog_names, inputs.exog_re_names],
     }  # fmt: skip
 
 
@@ -122,9 +123,9 @@ def _inputs(data: dict[str, Any]) -> Inputs:
         )
         for name, values, columns, starts, shape, counts, labels in data["components"]
     )
-    endog_name, exog_names, re_names, formula = data["names"]
+    endog_name, exog_names, re_names = data["names"]
     labels = pd.Series(data["labels"]).to_numpy()[data["codes"]]
     inputs = restored(
         data["endog"], data["exog"], data["exog_re"], labels, components, endog_name, exog_names, re_names
     )
-    return evolve(inputs, index=data["index"], formula=formula)
+    return evolve(inputs, index=data["index"])

@@ -36,7 +36,6 @@ class Summary:
         gap = width - sum(sizes) - 2
         head = [f"{a:<{sizes[0]}} {b:<{sizes[1]}}{'':<{gap}}{c:<{sizes[2]}} {d:<{sizes[3]}}" for a, b, c, d in cells]
         double, single = "=" * width, "-" * width
-        body = [line.rjust(width) if k == 0 else line.ljust(width) for k, line in enumerate(body)]
         lines = [self.title.center(width), double, *head, single, body[0], single, *body[1:], double]
         return "\n".join(line.rstrip() for line in lines) + "\n"
 

@@ -17,12 +17,12 @@ from attrs import frozen
 from formulaic import Formula, ModelSpec
 from formulaic.errors import DataMismatchWarning, FormulaicError
 from formulaic.materializers import PandasMaterializer
-from formulaic.parser.types import Factor
+from formulaic.parser.types import Factor, Token
 
 from mmframe.covariance.domain import Array
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.spec.expressions import EXTRA
-from mmframe.spec.sides import check_side
+from mmframe.spec.sides import check_side, tokens_of
 
 
 @frozen(eq=False)
@@ -73,6 +73,14 @@ def _parsed(text: str, transforms: frozenset[str]) -> Formula:
     return Formula(check_side(text, transforms))
 
 
+def written_terms(text: str, transforms: Mapping[str, Callable[..., Any]]) -> tuple[str, ...]:
+    """The terms of a right-hand side in the order in which they are written, where formulaic sorts them by degree. What a
+    power expands to is nowhere written, and stays sorted."""
+    checked = check_side(text, frozenset(transforms))
+    powers = any(t.kind is Token.Kind.OPERATOR and "**" in t.token for t in tokens_of(checked, "formula"))
+    return tuple(str(term) for term in Formula(checked, _ordering="degree" if powers else "none"))
+
+
 def _copied(state: Any) -> Any:
     if isinstance(state, dict):
         return {key: _copied(value) for key, value in state.items()}
@@ -80,7 +88,10 @@ def _copied(state: Any) -> Any:
 
 
 def _materializer(frame: pd.DataFrame, transforms: Mapping[str, Callable[..., Any]]) -> PandasMaterializer:
-    return PandasMaterializer(frame, context={**EXTRA, **transforms})
+    # formulaic takes pandas' nullable text for numbers
+    text = [c for c, dtype in frame.dtypes.items() if isinstance(dtype, pd.StringDtype) and dtype.na_value is pd.NA]
+    plain = frame.astype(dict.fromkeys(text, object)) if text else frame
+    return PandasMaterializer(plain, context={**EXTRA, **transforms})
 
 
 def encode(

@@ -104,6 +104,11 @@ class Engine(ABC):
         return f"{self.n:,} rows, reduced by the engine {self.name}"
 
     @property
+    def held_effects(self) -> int:
+        """How many entries of β stand at given values, and are no parameters."""
+        return 0
+
+    @property
     def prefers_average(self) -> bool:
         """Whether the traces of the exact curvature cost so much more than the rest that steps should do without."""
         return False

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 from attrs import evolve, field, frozen
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from mmframe.covariance.derivative import central_differences
@@ -56,6 +57,18 @@ class PenalizedEngine(Engine):
     def reduce(cls, design: Design) -> Engine:
         raise TypeError("a penalized engine is made from another engine")
 
+    def _stay(self, p: int) -> NDArray[np.bool_]:
+        """Which entries of β are held: (p,)."""
+        return np.zeros(p, dtype=bool) if self.held is None else np.isfinite(self.held)
+
+    @property
+    def held_effects(self) -> int:
+        return 0 if self.held is None else int(np.sum(np.isfinite(self.held)))
+
+    @property
+    def has_penalties(self) -> bool:
+        return self.effects_penalty is not None or any(p is not None for p in self.covariances)
+
     def _nu(self, beta: Array, reml: bool) -> int:
         return self.n - (beta.size if reml else 0)
 
@@ -65,7 +78,7 @@ class PenalizedEngine(Engine):
         precision = free.sigma2 * np.linalg.inv(free.beta_cov) if beta.size else free.beta_cov
         nu = self._nu(beta, reml)
         rss = free.sigma2 * nu  # of generalised least squares, where σ² is profiled
-        stay = np.zeros(beta.size, dtype=bool) if self.held is None else np.isfinite(self.held)
+        stay = self._stay(beta.size)
         if self.held is not None and stay.any():
             inner, across = precision[np.ix_(~stay, ~stay)], precision[np.ix_(~stay, stay)]
             shift = self.held[stay] - beta[stay]
@@ -118,7 +131,19 @@ class PenalizedEngine(Engine):
         if not np.isfinite(value):
             return None
         beta_score = np.zeros_like(beta_score) if profiled else beta_score
-        return evolve(found, value=value, score=tuple(scores), beta_score=beta_score)
+        return evolve(
+            found, value=value, score=tuple(scores), beta_score=beta_score, beta_cov=self._given_held(found.beta_cov)
+        )
+
+    def _given_held(self, beta_cov: Array) -> Array:
+        """The covariance of β where some entries stand: zero for those, and less for the others."""
+        stay = self._stay(len(beta_cov))
+        if not stay.any():
+            return beta_cov
+        out = np.zeros_like(beta_cov)
+        loose = np.ix_(~stay, ~stay)
+        out[loose] = eliminate(beta_cov, np.flatnonzero(stay))
+        return out
 
     def evaluate(
         self,
@@ -176,7 +201,7 @@ class PenalizedEngine(Engine):
             spread = np.eye(p + k, p + k + 1)
             spread[p:, -1] = dsigma2
             joint = spread @ joint @ spread.T
-        stay = np.zeros(p, dtype=bool) if self.held is None else np.isfinite(self.held)
+        stay = self._stay(p)
         gone = np.flatnonzero(~stay)
         return eliminate(joint, gone)[int(stay.sum()) :, int(stay.sum()) :], found
 

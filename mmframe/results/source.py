@@ -144,7 +144,7 @@ class FittedSource(Source):
             reml=self.spec.reml,
             nobs=design.n,
             n_missing=design.n_missing,
-            n_parameters=design.p + free,
+            n_parameters=design.p - self.engine.held_effects + free,
             columns=design.columns,
             dropped=design.dropped,
             beta=evaluation.beta,

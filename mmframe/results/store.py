@@ -108,7 +108,7 @@ class Reader:
             names = [self.value(n) for n in value["names"]]
             return pd.MultiIndex.from_arrays([self.value(p) for p in value["@multiindex"]], names=names)
         if "@index" in value:
-            return pd.Index(self.value(value["@index"]), name=self.value(value["name"]))
+            return pd.Index(self.value(value["@index"]), name=self.value(value["name"]), tupleize_cols=False)
         raise StoreError("the file holds a value of an unknown kind")
 
 

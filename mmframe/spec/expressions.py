@@ -19,7 +19,7 @@ from mmframe.errors import FormulaError, Issue, nearest
 
 _NUMPY = (
     "log", "log10", "log2", "log1p", "exp", "exp2", "expm1", "sqrt", "cbrt", "abs", "sin", "cos", "tan", "arcsin",
-    "arccos", "arctan", "sinh", "cosh", "tanh", "floor", "ceil", "sign", "square", "minimum", "maximum",
+    "arccos", "arctan", "sinh", "cosh", "tanh", "floor", "ceil", "sign", "square", "minimum", "maximum", "power", "where",
 )  # fmt: skip
 
 # Functions beyond formulaic's own, by the name under which a formula calls them.
@@ -35,6 +35,8 @@ CALLS = frozenset(
 )
 # Names that may stand without being called: contrasts as arguments.
 CONSTANTS = frozenset([*(f"contr.{c}" for c in _CONTRASTS), *_PATSY])
+
+_NUMBERS = ("np.pi", "np.e")
 
 _BINARY = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.Mod, ast.FloorDiv)
 _COMPARE = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
@@ -170,6 +172,8 @@ class _Checker:
         if dotted is None:
             raise self.refuse("access to an attribute")
         if argument and dotted in CONSTANTS:
+            return
+        if dotted in _NUMBERS:
             return
         if dotted in self.quoted:
             self.names.add(self.quoted[dotted])

@@ -15,6 +15,8 @@ from mmframe.spec.expressions import check_expression, shown
 
 OPEN, CLOSE = "([{", ")]}"
 _OPERATORS = re.compile(r"^(?:[+\-*/:^]|\*\*|%in%|in)+$")
+# Columns that cannot be called by these names: formulaic reads them as the intercept, and as all columns.
+NO_NAMES = ("1", ".")
 # Formulas may come from anybody: these bound what reading one can cost.
 MAX_DEPTH = 40
 _MAX_TERMS = 20_000
@@ -44,6 +46,9 @@ def checked(text: str, where: str, transforms: Collection[str]) -> str:
                 raise FormulaError(
                     Issue(where, f"the operator {shown(token.token)} in {shown(text)}", "+ - * / : ^ ** %in%")
                 )
+        elif token.kind is Token.Kind.NAME and token.token in NO_NAMES:
+            remedy = "rename the column"
+            raise FormulaError(Issue(where, f"the name `{token.token}` in {shown(text)}", "columns by name", remedy))
         elif token.kind is Token.Kind.VALUE:
             _check_number(token.token, text, where)
         elif token.kind is Token.Kind.CONTEXT:

@@ -192,7 +192,36 @@ def test_missing_values(what: str) -> None:
     np.testing.assert_allclose(model.fit().params, by_hand.fit().params, rtol=1e-9)
 
 
+def test_columns_without_names_are_the_columns() -> None:
+    """The label 1 is no intercept."""
+    rng = np.random.default_rng(0)
+    matrix = np.column_stack([np.ones(N), rng.normal(size=(N, 3)), DIETOX["Time"]])
+    plain = MixedLM(DIETOX["Weight"], matrix, DIETOX["Pig"]).fit()
+    for columns in (None, ["a", "1", ".", "d", "e"], [1, 2, 3, 4, 5]):
+        framed = MixedLM(DIETOX["Weight"], pd.DataFrame(matrix, columns=columns), DIETOX["Pig"]).fit()
+        np.testing.assert_allclose(framed.params, plain.params, rtol=1e-9)
+        assert framed.model.exog_names == [str(c) for c in (columns or range(5))]
+
+
+def test_groups_of_any_shape_and_order() -> None:
+    """Sorted labels, as statsmodels has them, whatever the order of categories; tuples; columns of a table."""
+    labels = DIETOX["Pig"]
+    turned = pd.Categorical(labels, categories=sorted(set(labels), reverse=True))
+    for groups in (turned, labels.to_frame(), labels.to_numpy()[:, None], pd.Series(turned)):
+        model = MixedLM(DIETOX["Weight"], X, groups)
+        assert list(model.group_labels) == sorted(set(labels))
+        assert np.isclose(model.loglike(POINT, False), MixedLM(DIETOX["Weight"], X, labels).loglike(POINT, False))
+    pairs = [(int(p) // 100, int(p) % 100) for p in labels]
+    by_tuples = MixedLM(DIETOX["Weight"], X, pairs).fit()
+    plain = MixedLM(DIETOX["Weight"], X, labels).fit()
+    np.testing.assert_allclose(by_tuples.random_effects[46, 1], plain.random_effects[4601])
+    with pytest.raises(DataError, match="groups: an array of shape"):
+        MixedLM(DIETOX["Weight"], X, None)
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"exog_vc": [1]}, "exog_vc: a list · allowed: a VCSpec"),
+    ({"exog_vc": VCSpec(["a", "b"], [[]], [[]])}, "exog_vc: 2 names, 1 colnames and 1 mats"),
     ({"exog": X[:-1]}, "exog: 860 rows · allowed: those of endog, 861"),
     ({"groups": DIETOX["Pig"][:-1]}, "groups: 860 rows"),
     ({"exog": np.column_stack([X, X[:, 1]])}, "exog: the columns x2 depend on the columns before them"),

@@ -9,9 +9,10 @@ import pandas as pd
 import polars as pl
 import pytest
 import statsmodels.formula.api as smf
+from statsmodels.regression.mixed_linear_model import MixedLMParams as SMParams
 
 import mmframe as mm
-from mmframe.compat.statsmodels import MixedLM, mixedlm
+from mmframe.compat.statsmodels import MixedLM, MixedLMParams, mixedlm
 from mmframe.errors import DataError, FormulaError
 from tests.compat.theirs import DIETOX, quietly, ready
 
@@ -31,6 +32,7 @@ def table(seed: int = 0) -> pd.DataFrame:
             "g": g,
             "sub": rng.integers(0, 3, size=n),
             "site": rng.choice(["s1", "s2"], size=n),
+            "b": rng.random(n) < 0.4,
         },
         index=np.arange(n)[::-1] + 5,
     )
@@ -46,7 +48,10 @@ TABLE = table()
         'y ~ Q("a b")',
         "y ~ Q('z') + Q(\"x\")", "y ~ x + C(f) + z:C(k)", "y ~ x*z*f", "np.log(z) ~ x", "y ~ f*C(k)*x",
         "y ~ C(f, Treatment('b'))", "y ~ (x + z)**2",
-        "y ~ x/f", "y ~ center(x)", "y ~ C(f, Sum)", "y ~ 0 + x + C(f)", "y ~ 1", "y ~ x - 1", "y ~ f:C(k) + x",
+        "y ~ x:f + z", "y ~ x:z + k", "y ~ x:z + x", "y ~ z + x:z + x", "y ~ k:f + x:f + z",
+        "y ~ x:z:k + x:z", "y ~ b", "y ~ x:b", "y ~ 0 + b",
+        "y ~ x*b", "y ~ b:f", "y ~ scale(x)", "y ~ scale(np.log(z)) + f", "y ~ np.cos(2*np.pi*x)", "y ~ np.where(x > 0, 1, 0)",
+        "y ~ np.power(x, 2)", "y ~ x/f", "y ~ center(x)", "y ~ C(f, Sum)", "y ~ 0 + x + C(f)", "y ~ 1", "y ~ x - 1", "y ~ f:C(k) + x",
     ],
 )  # fmt: skip
 def test_slopes_have_statsmodels_names_and_places(formula: str) -> None:
@@ -69,7 +74,15 @@ def test_random_effects_have_statsmodels_names(re_formula: str | None, by_name: 
     their = smf.mixedlm("y ~ z", TABLE, re_formula=re_formula, groups=groups)
     assert mine.data.exog_re_names_full == their.data.exog_re_names_full
     assert mine.data.exog_re_names == their.data.exog_re_names
-    np.testing.assert_allclose(mine.exog_re, their.exog_re)
+    np.testing.assert_allclose(mine.exog_re, their.exog_re, rtol=1e-10)
+    k = mine.k_re
+    p = MixedLMParams.from_components(
+        np.zeros(mine.k_fe), 0.2 * np.eye(k) + 0.05 * np.arange(1, k + 1)[:, None] * np.arange(1, k + 1)
+    )
+    q = SMParams.from_components(p.fe_params.copy(), p.cov_re.copy())
+    ready(their, reml=True)
+    assert np.isclose(mine.loglike(p), their.loglike(q), rtol=1e-10)
+    np.testing.assert_allclose(mine.score_full(p)[1], their.score_full(q, True)[1], rtol=1e-6, atol=1e-6)
 
 
 COMPONENTS: list[dict[str, str]] = [
@@ -83,6 +96,7 @@ COMPONENTS: list[dict[str, str]] = [
     {"coded": "C(sub)"},
     {"centred": "0 + center(x)"},
     {"logged": "0 + np.log(z)"},
+    {"yes": "0 + b"},
 ]
 
 
@@ -149,6 +163,51 @@ def test_a_subset_is_used(subset: str) -> None:
     by_hand = mixedlm("y ~ x", TABLE[TABLE["z"] > 1.5], groups="g")
     assert part.nobs == by_hand.nobs < len(TABLE)
     assert np.isclose(part.loglike(np.array([0.5])), by_hand.loglike(np.array([0.5])))
+
+
+def test_effects_keep_their_places() -> None:
+    """Where patsy's order is another than formulaic's, masks, profiles and effects mean the effects by their places."""
+    rng = np.random.default_rng(2)
+    frame = TABLE.assign(y=TABLE["y"] + rng.normal(size=24)[TABLE["g"]] * (TABLE["f"] == "b") * 2)
+    model = mixedlm("y ~ x", frame, groups="g", re_formula="x + f")
+    assert model.data.exog_re_names == ["g", "f[T.b]", "f[T.c]", "x"]
+    free = MixedLMParams.from_components(np.ones(2), np.eye(4))
+    result = quietly(lambda: model.fit(free=free))
+    table = mm.fit("y ~ x + (1 | g) + (0 + I(f == 'b') | g) + (0 + I(f == 'c') | g) + (0 + x | g)", frame)
+    assert np.isclose(result.llf, table.loglike, atol=1e-6)
+    assert np.argmax(np.diag(result.cov_re)) == 1
+    effects = np.array([v["f[T.b]"] for v in result.random_effects.values()])
+    b = table.random_effects["g"].to_numpy()[:, 1]
+    np.testing.assert_allclose(effects, b, atol=1e-3)
+    cov = next(iter(result.random_effects_cov.values()))
+    np.testing.assert_allclose(cov.loc["f[T.b]", "f[T.b]"], table.random_effects_cov["g"][0].iloc[1, 1], rtol=1e-3)
+    whole = quietly(model.fit)
+    found = quietly(lambda: whole.profile_re(1, "re", 1, 0.3, 1, 0.3))
+    assert np.isclose(found[1, 0], whole.cov_re.loc["f[T.b]", "f[T.b]"]) and np.isclose(
+        found[1, 1], whole.llf, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("dtype", ["string", "string[pyarrow]", object, "category"])
+def test_text_of_any_dtype(dtype: Any) -> None:
+    frame = TABLE.assign(f=TABLE["f"].astype(dtype))
+    packed = np.array([0.5])
+    assert np.isclose(
+        mixedlm("y ~ f", frame, groups="g").loglike(packed), mixedlm("y ~ f", TABLE, groups="g").loglike(packed)
+    )
+
+
+def test_many_crossed_effects_have_their_covariances() -> None:
+    """More columns than small matrices take, but not too many effects to write their joint covariance out."""
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame({"a": rng.integers(0, 90, size=900), "b": rng.integers(0, 40, size=900)})
+    frame["y"] = rng.normal(size=90)[frame.a] + rng.normal(size=40)[frame.b] + rng.normal(size=900)
+    result = mixedlm("y ~ 1", frame, groups=np.ones(900), vc_formula={"a": "0 + C(a)", "b": "0 + C(b)"}).fit()
+    cov = result.random_effects_cov[1.0]
+    crossed = mm.fit("y ~ 1 + (1 | a) + (1 | b)", frame)
+    expected = [crossed.random_effects_cov["b"][k].iloc[0, 0] for k in range(40)]
+    np.testing.assert_allclose(np.diag(cov)[90:], expected, rtol=1e-4)
+    assert cov.shape == (130, 130) and np.all(np.linalg.eigvalsh(cov) > 0)
 
 
 @pytest.mark.parametrize("column", ["y", "x", "z", "g", "sub"])

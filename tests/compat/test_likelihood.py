@@ -112,8 +112,12 @@ def test_outside_the_parameter_space() -> None:
     assert np.all(np.isnan(model.hessian(bad)[0]))
     with pytest.raises(ValueError, match="outside the parameter space"):
         model.get_scale(np.zeros(3), bad.cov_re, bad.vcomp)
-    with pytest.raises(ValueError, match=r"shape \(4,\) · allowed: 5 packed"):
+    with pytest.raises(ValueError, match=r"shape \(4,\) · allowed: MixedLMParams of the model, or a vector of 5"):
         model.loglike(np.ones(4))
+    with pytest.raises(ValueError, match="fe_params, cov_re and vcomp of shapes"):
+        model.loglike(MixedLMParams.from_components(np.ones(2), np.eye(2), vcomp=np.ones(2)), profile_fe=False)
+    with pytest.raises(ValueError, match="parameters: fe_params, cov_re and vcomp of shapes"):
+        model.get_fe_params(np.eye(3), np.ones(2))
 
 
 def test_after_a_fit_loglike_has_its_criterion_and_penalties() -> None:

@@ -17,7 +17,7 @@ from scipy import stats
 from statsmodels.iolib.summary2 import summary_col
 
 import mmframe as mm
-from mmframe.compat.statsmodels import ConvergenceWarning, MixedLM, MixedLMParams, MixedLMResults, VCSpec, mixedlm
+from mmframe.compat.statsmodels import L2, ConvergenceWarning, MixedLM, MixedLMParams, MixedLMResults, VCSpec, mixedlm
 from mmframe.errors import DataError, SpecError, StoreError
 from tests.compat.test_formulas import TABLE
 from tests.compat.theirs import DIETOX, SLEEPSTUDY, dense_loglike, pair, quietly, random_data
@@ -386,6 +386,67 @@ def test_every_kind_of_model_is_saved(kind: str, tmp_path: Path) -> None:
         )
     packed = result.params_object.get_packed(True)
     assert np.isclose(again.model.loglike(packed), result.model.loglike(packed), rtol=1e-12)
+
+
+def test_saved_groups_of_any_labels(tmp_path: Path) -> None:
+    """Categories in another order, and tuples."""
+    turned = pd.Categorical(DIETOX["Pig"], categories=sorted(set(DIETOX["Pig"]), reverse=True))
+    frame = DIETOX.assign(Pen=turned)
+    result = mixedlm("Weight ~ Time", frame, groups="Pen").fit()
+    result.save(tmp_path / "a.mm")
+    again = MixedLMResults.load(tmp_path / "a.mm")
+    assert list(again.model.group_labels) == list(result.model.group_labels) == sorted(set(DIETOX["Pig"]))
+    assert (
+        again.model.row_indices[4601] == result.model.row_indices[4601] == list(np.flatnonzero(DIETOX["Pig"] == 4601))
+    )
+    np.testing.assert_allclose(again.model.fit().random_effects[4601], result.random_effects[4601], rtol=1e-6)
+    pairs = [(int(p) // 100, int(p) % 100) for p in DIETOX["Pig"]]
+    by_tuples = MixedLM(DIETOX["Weight"], DIETOX[["Time"]], pairs, np.ones(len(DIETOX))).fit()
+    by_tuples.save(tmp_path / "b.mm")
+    other = MixedLMResults.load(tmp_path / "b.mm")
+    np.testing.assert_allclose(other.random_effects[46, 1], by_tuples.random_effects[46, 1])
+    by_tuples.remove_data()
+    assert "Group" in str(by_tuples.summary()) or by_tuples.model.removed
+
+
+def test_loaded_results_of_a_formula(tmp_path: Path) -> None:
+    frame = TABLE.drop(columns="a b")
+    result = mixedlm("y ~ np.log(z) + C(k)", frame, groups="g").fit()
+    result.save(tmp_path / "a.mm")
+    again = MixedLMResults.load(tmp_path / "a.mm")
+    pd.testing.assert_series_equal(again.predict(frame.head(3)), result.predict(frame.head(3)))
+    pd.testing.assert_frame_equal(again.wald_test_terms().table, result.wald_test_terms().table)
+    refitted = again.model.fit()  # by the arrays that were saved
+    np.testing.assert_allclose(refitted.params, result.params, rtol=1e-7)
+    np.testing.assert_allclose(refitted.predict(again.model.exog[:3]), result.predict()[:3], rtol=1e-7)
+
+
+def test_held_slopes_and_penalties_in_comparisons() -> None:
+    model = dietox()
+    free = MixedLMParams.from_components(np.array([1.0, 0.0]), np.eye(1))
+    start = MixedLMParams.from_components(np.array([0.0, 7.0]), np.eye(1))
+    held, whole = model.fit(free=free, start_params=start, reml=False), dietox().fit(reml=False)
+    assert held.mmframe.estimates.n_parameters == held.n_parameters == 3 and np.isclose(held.mmframe.aic, held.aic)
+    assert held.mmframe.standard_errors["Time"] == 0.0 and held.mmframe.fixed_effects["Time"] == 7.0
+    table = mm.compare(held, whole)
+    wald = ((whole.fe_params["Time"] - 7.0) / whole.bse_fe["Time"]) ** 2
+    assert table["df"].iloc[1] == 1 and np.isclose(table["chisq"].iloc[1], wald, rtol=0.02)
+    penalty = L2()
+    for penalized in (dietox().fit(fe_pen=penalty), dietox().fit_regularized(alpha=1.0)):
+        with pytest.raises(DataError, match="a penalized fit has no likelihood ratio"):
+            mm.compare(whole, penalized)
+        assert pickle.loads(pickle.dumps(penalized)).llf == penalized.llf
+
+
+def test_the_profile_from_zero() -> None:
+    """Upwards from a variance of zero."""
+    rng = np.random.default_rng(1)
+    y = rng.normal(size=120)
+    y -= np.repeat([y[k * 12 : k * 12 + 12].mean() for k in range(10)], 12)
+    result = quietly(MixedLM(y, np.ones(120), np.repeat(np.arange(10), 12)).fit)
+    found = result.profile_re(0, "re", num_low=1, dist_low=0.0, num_high=2, dist_high=0.2)
+    np.testing.assert_allclose(found[:, 0], [0.0, 0.0, 0.1, 0.2])
+    assert np.isclose(found[0, 1], result.llf) and found[3, 1] < found[2, 1] < result.llf
 
 
 def test_removed_data(tmp_path: Path) -> None:
