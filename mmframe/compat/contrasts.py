@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from attrs import frozen
-from formulaic.errors import FormulaicError
-from formulaic.utils.constraints import LinearConstraints
 from scipy import stats
 
 from mmframe.compat.names import patsy_name
@@ -18,6 +15,7 @@ from mmframe.compat.tables import text_table
 from mmframe.covariance.domain import Array
 from mmframe.design.kept import Encoding
 from mmframe.errors import Issue, SpecError
+from mmframe.results.contrast import linear_equations
 from mmframe.spec.sides import columns_of
 
 if TYPE_CHECKING:
@@ -84,16 +82,7 @@ def constraints(given: Any, names: list[str], widths: tuple[int, ...]) -> tuple[
     Raises ValueError for other shapes, SpecError for text that cannot be read.
     """
     if isinstance(given, str):
-        text = given
-        for name in sorted((n for n in names if not n.isidentifier()), key=len, reverse=True):
-            text = re.sub(rf"(?<!`){re.escape(name)}(?!`)", f"`{name}`", text)
-        try:
-            found = LinearConstraints.from_spec(text, variable_names=names)
-        except (FormulaicError, ValueError, RuntimeError, KeyError, TypeError) as problem:
-            reason = str(problem).splitlines()[0]
-            allowed = f"linear equations in {', '.join(names)}"
-            raise SpecError(Issue("constraint", f"{given!r}: {reason}", allowed, "such as 'x = 0, z = 1'")) from None
-        R, q = np.asarray(found.constraint_matrix, dtype=float), np.asarray(found.constraint_values, dtype=float)
+        R, q = linear_equations(given, names)
     elif isinstance(given, tuple) and len(given) == 2:
         R = np.atleast_2d(np.asarray(given[0], dtype=float))
         q = np.broadcast_to(np.asarray(given[1], dtype=float).ravel(), (len(R),))

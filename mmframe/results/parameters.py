@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from attrs import evolve
 from scipy.stats import norm
 
 from mmframe.covariance import report
@@ -18,8 +17,8 @@ from mmframe.covariance.derivative import central_differences
 from mmframe.covariance.domain import Array, OutsideDomainError
 from mmframe.likelihood.engine import Engine
 from mmframe.optimize.found import Found
-from mmframe.optimize.problem import Problem
 from mmframe.results.predict import check_confidence
+from mmframe.results.uncertainty import uncertainty
 
 COLUMNS = ["name", "side", "group", "kind", "row", "column", "estimate", "std_error"]
 # Reported quantities this near to a bound, relative to its size, are at it, and have no standard error.
@@ -79,17 +78,8 @@ def _covariance_and_jacobian(
 ) -> tuple[Array, Array, Array]:
     """The covariance of the coordinates, the directions without information (as columns, of the size at which the
     criterion would have to change), and the derivatives of what is reported."""
-    flats, sigma2 = found.point.flats, found.point.sigma2
-    cover = found.cover.absolute()
-    if cover is not found.cover:  # held coordinates move to the new scale
-        everything = evolve(cover, free=np.ones_like(cover.free), source=np.arange(cover.free.size))
-        cover = evolve(cover, held=everything.theta(flats, sigma2))
-    theta = cover.theta(flats, sigma2)
-    problem = Problem(engine, cover, reml, average=not engine.exact_is_affordable)
-    hessian = problem.hessian(theta)
-    if not np.all(np.isfinite(hessian)):  # no exact curvature at a singular G where K⁻¹ was given
-        hessian = Problem(engine, cover, reml, average=True).hessian(theta)
-    covariance, lost = inverse_information(hessian)
+    known = uncertainty(engine, found, reml=reml)
+    cover, theta, covariance, lost = known.cover, known.theta, known.covariance, known.lost
     # steps in proportion to the standard errors of the coordinates, whatever the units of the response
     errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
 
@@ -121,20 +111,6 @@ def _steps(theta: Array, errors: Array) -> Array:
         np.maximum(np.abs(theta), np.where(usable, errors, 0.0)),
         np.maximum(np.abs(theta), 1e-3 * np.max(np.abs(theta))),
     )
-
-
-def inverse_information(hessian: Array) -> tuple[Array, Array]:
-    """Twice the inverse of the Hessian of −2 log L on the directions that carry information, and the others (columns)."""
-    if not hessian.size:
-        return hessian, hessian
-    if not np.all(np.isfinite(hessian)):
-        return np.full_like(hessian, np.nan), np.zeros_like(hessian)
-    diagonal = np.diag(hessian)
-    unit = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    values, vectors = np.linalg.eigh(hessian * np.outer(unit, unit))
-    good = values > 1e-9
-    inverse = (vectors[:, good] / values[good]) @ vectors[:, good].T
-    return np.asarray(2.0 * inverse * np.outer(unit, unit)), unit[:, None] * vectors[:, ~good]
 
 
 def with_intervals(table: pd.DataFrame, confidence: float) -> pd.DataFrame:

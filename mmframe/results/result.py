@@ -14,7 +14,7 @@ from attrs import frozen
 from mmframe.covariance.domain import Array
 from mmframe.errors import Issue, SpecError
 from mmframe.likelihood.effects import Effects
-from mmframe.results import effects, parameters, residual, simulate, summary, tables
+from mmframe.results import contrast, effects, parameters, residual, simulate, summary, tables
 from mmframe.results.diagnostics import Diagnostics, diagnostics
 from mmframe.results.estimates import Estimates
 from mmframe.results.predict import encode_rows, predict, put_back
@@ -195,8 +195,26 @@ class FitResult:
     # tables and text
 
     def coefficients(self, df: str = "normal", confidence: float = 0.95) -> pd.DataFrame:
-        """estimate, std_error, df, statistic, p_value, lower, upper; df "normal" or "residual"."""
-        return tables.coefficients(self, df, confidence)
+        """estimate, std_error, df, statistic, p_value, lower, upper of each fixed effect.
+
+        df: "normal" (infinitely many), "residual" (n − p), or "satterthwaite". Raises SpecError.
+        """
+        every = contrast.Hypothesis(
+            np.eye(len(self.estimates.columns)), np.zeros(len(self.estimates.columns)), tuple(self.estimates.columns)
+        )
+        return contrast.table(self, every, df, confidence)
+
+    def contrast(
+        self, hypothesis: Any, df: str = "satterthwaite", *, joint: bool = False, confidence: float = 0.95
+    ) -> pd.DataFrame:
+        """Linear contrasts of the fixed effects: each by itself, as `coefficients`; joint: all at once, num_df, den_df, statistic
+        (F), p_value.
+
+        hypothesis: a matrix over the coefficients, a DataFrame or a mapping by their names, a pair (matrix, value), or text such as
+        `"x - z"`, `"Days = 10"`, `"x = 0, z = 0"`.   df: as `coefficients`. Raises SpecError.
+        """
+        read = contrast.read(hypothesis, self.estimates.columns)
+        return contrast.joint(self, read, df) if joint else contrast.table(self, read, df, confidence)
 
     def conf_int(self, method: str = "wald", confidence: float = 0.95) -> pd.DataFrame:
         """lower, upper by name, of the covariance parameters and the fixed effects (Wald)."""

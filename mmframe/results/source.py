@@ -28,6 +28,7 @@ from mmframe.results.memory import ResidualMemory
 from mmframe.results.parameters import parameter_table
 from mmframe.results.predict import Rows, conditional_part
 from mmframe.results.residual import Table, drawn, tables, whitened
+from mmframe.results.sensitivity import Sensitivity, sensitivity
 from mmframe.spec.model import ModelSpec
 
 _TRACE = tuple(f.name for f in fields(TraceRow))
@@ -43,6 +44,16 @@ class Source(ABC):
     @property
     @abstractmethod
     def parameter_table(self) -> pd.DataFrame: ...
+
+    @property
+    @abstractmethod
+    def sensitivity(self) -> Sensitivity:
+        """How the covariance of β̂ moves with the covariance parameters. Raises EngineRefusedError, StoreError."""
+
+    @property
+    def kept_sensitivity(self) -> Sensitivity | None:
+        """What a file keeps of it: None where it would take long."""
+        return self.sensitivity
 
     @property
     @abstractmethod
@@ -171,6 +182,14 @@ class FittedSource(Source):
     @cached_property
     def parameter_table(self) -> pd.DataFrame:
         return parameter_table(self.engine, self.reported, self.found, reml=self.spec.reml)
+
+    @cached_property
+    def sensitivity(self) -> Sensitivity:
+        return sensitivity(self.engine, self.found, reml=self.spec.reml)
+
+    @property
+    def kept_sensitivity(self) -> Sensitivity | None:
+        return None if self.engine.prefers_average else self.sensitivity
 
     @cached_property
     def effects(self) -> Effects:

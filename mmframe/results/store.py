@@ -20,6 +20,7 @@ from mmframe.likelihood.effects import TabledEffects
 from mmframe.results.estimates import Estimates, TermEstimate
 from mmframe.results.residual import Table
 from mmframe.results.result import FitResult
+from mmframe.results.sensitivity import Sensitivity
 from mmframe.results.stored_encoding import fields_of, read_encoding, write_encoding
 from mmframe.results.stored_memory import read_memory, write_memory
 from mmframe.results.stored_source import StoredSource
@@ -125,7 +126,7 @@ def write_fit(fit: FitResult, archive: zipfile.ZipFile) -> None:
         names = ", ".join(fit.spec.transforms)
         raise StoreError(f"cannot save the functions {names} · put what they compute into columns, and fit those")
     write = Writer()
-    source, effects = fit.source, fit.source.effects
+    source, effects, moves = fit.source, fit.source.effects, fit.source.kept_sensitivity
     spec = attrs.evolve(
         fit.spec,
         weights=None if _is_array(fit.spec.weights) else fit.spec.weights,
@@ -153,6 +154,7 @@ def write_fit(fit: FitResult, archive: zipfile.ZipFile) -> None:
         "memory": write.value(write_memory(source.memory, source.residual_flats)),
         "pearson": write.array(source.pearson),
         "normalized": write.array(source.normalized),
+        "sensitivity": write.value(None if moves is None else [moves.gradient, moves.covariance]),
         "encoding": write.value(write_encoding(source.encoding)),
     }
     write_members(archive, document, write.arrays)
@@ -235,6 +237,7 @@ def read_fit(archive: zipfile.ZipFile, path: str | Path) -> FitResult:
             read.value(document["pearson"]),
             read.value(document["normalized"]),
             read_memory(read.value(document["memory"]), spec),
+            None if document["sensitivity"] is None else Sensitivity(*read.value(document["sensitivity"])),
         )
         return FitResult(spec, source.estimates, source)
     except (KeyError, TypeError) as problem:

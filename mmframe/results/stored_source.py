@@ -14,6 +14,7 @@ from mmframe.results.estimates import Estimates
 from mmframe.results.memory import ResidualMemory
 from mmframe.results.predict import Rows
 from mmframe.results.residual import Table
+from mmframe.results.sensitivity import Sensitivity
 from mmframe.results.source import Source
 from mmframe.results.stored_memory import StoredCovariance
 
@@ -35,6 +36,7 @@ class StoredSource(Source):
     pearson: Array
     normalized: Array
     memory: ResidualMemory | None
+    kept_sensitivity: Sensitivity | None
 
     @property
     def parameter_table(self) -> pd.DataFrame:
@@ -74,6 +76,12 @@ class StoredSource(Source):
             return ()
         assert isinstance(self.memory.covariance, StoredCovariance)
         return self.memory.covariance.flats
+
+    @property
+    def sensitivity(self) -> Sensitivity:
+        if self.kept_sensitivity is None:
+            raise StoreError("this saved fit has no degrees of freedom: its design is large · ask the fit itself")
+        return self.kept_sensitivity
 
     def noise(self, independent: Array) -> Array:
         raise StoreError("a saved fit holds no data · fit again to simulate")
