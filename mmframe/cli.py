@@ -1,4 +1,4 @@
-"""The command line: fit, check, plugins, describe, conformance."""
+"""The command line: fit, compare, check, plugins, describe, conformance."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmframe import __version__
+from mmframe.comparison import compare as compare_fits
 from mmframe.covariance.parameterization import Parameterization
 from mmframe.covariance.structure import CovarianceStructure
 from mmframe.errors import MmframeError, SpecError, UnknownNameError, unknown
@@ -114,18 +115,41 @@ def fit(
     sys.exit(OK if found.converged else NOT_CONVERGED)
 
 
+@main.command()
+@click.argument("specs", metavar="SPEC SPEC...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="A table in place of those that the specifications name.")
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+@click.pass_obj
+def compare(registry: Registry, specs: tuple[Path, ...], data: Path | None, as_json: bool) -> None:
+    """Fit the models of two or more files and print their likelihood-ratio table; exit code 3 where one did not converge."""
+    if len(specs) < 2:
+        raise click.UsageError("compare takes two or more specifications")
+    asked = [load_spec(spec) for spec in specs]
+    if data is not None:
+        asked = [attrs.evolve(one, data=str(data)) for one in asked]
+    fits = [build(one, None, registry).fit(progress=True) for one in asked]
+    table = compare_fits(*fits)
+    if as_json:
+        click.echo(json.dumps(plain(table.rename_axis("formula").reset_index().to_dict("records")), indent=2))
+    else:
+        click.echo("\n".join(f"{n}  {formula}" for n, formula in enumerate(table.index, start=1)))
+        click.echo("\n" + table.set_axis(range(1, len(table) + 1)).to_string(na_rep="", float_format="{:.6g}".format))
+    sys.exit(OK if all(found.converged for found in fits) else NOT_CONVERGED)
+
+
+def plain(value: Any) -> Any:
+    """Plain values of JSON; numbers that are not finite become null."""
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value.item() if hasattr(value, "item") else value
+
+
 def as_document(found: FitResult) -> dict[str, Any]:
     """A result as plain values, for other programs; numbers that are not finite become null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, float):
-            return value if value == value and abs(value) != float("inf") else None
-        if isinstance(value, dict):
-            return {str(k): plain(v) for k, v in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(v) for v in value]
-        return value.item() if hasattr(value, "item") else value
-
     document = {
         "formula": found.formula,
         **found.glance().iloc[0].to_dict(),

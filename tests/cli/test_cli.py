@@ -321,6 +321,41 @@ def test_a_folder_is_no_specification(folder: Path) -> None:
 # check
 
 
+SIMPLER = "formula: Reaction ~ 1 + Days\ndata: sleep.csv\nrandom:\n  - {term: 1 | Subject}\n"
+
+
+def test_compare(folder: Path) -> None:
+    """The likelihood-ratio table of two files, from the simpler model to the richer, whatever their order."""
+    (folder / "simpler.yaml").write_text(SIMPLER)
+    result = run("compare", folder / "model.yaml", folder / "simpler.yaml")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("1  Reaction ~ 1 + Days + (1 | Subject)") and lines[1].startswith("2  ")
+    assert "p_boundary" in result.stdout and f"{REML_LOGLIK:.6g}" in result.stdout
+    rows = json.loads(run("compare", folder / "simpler.yaml", folder / "model.yaml", "--json").stdout)
+    expected = mm.compare(
+        mm.fit("Reaction ~ Days + (1 | Subject)", mm.datasets.load("sleepstudy")),
+        mm.fit("Reaction ~ Days + (Days | Subject)", mm.datasets.load("sleepstudy")),
+    )
+    assert rows[0]["chisq"] is None and rows[1]["df"] == 2
+    np.testing.assert_allclose(rows[1]["chisq"], expected["chisq"].iloc[1], rtol=1e-6)
+    np.testing.assert_allclose(rows[1]["p_boundary"], expected["p_boundary"].iloc[1], rtol=1e-6)
+
+
+def test_compare_of_what_cannot_be_compared(folder: Path) -> None:
+    fails(run("compare", folder / "model.yaml"), "two or more", code=2)
+    mm.datasets.load("sleepstudy").iloc[:-1].to_csv(folder / "less.csv", index=False)
+    (folder / "less.yaml").write_text(SIMPLER.replace("sleep.csv", "less.csv"))
+    fails(run("compare", folder / "model.yaml", folder / "less.yaml"), "responses of 180 and 179 rows")
+    both = run("compare", folder / "model.yaml", folder / "less.yaml", "--data", folder / "sleep.csv")
+    assert both.exit_code == 0, both.stderr
+    mm.datasets.load("dietox").to_csv(folder / "pigs.csv", index=False)
+    slow = "formula: Weight ~ Time + (Time | Pig)\ndata: pigs.csv\nstages: [{gradient: {max_iterations: 1}}]\n"
+    (folder / "slow.yaml").write_text(slow)
+    (folder / "simpler.yaml").write_text("formula: Weight ~ Time + (1 | Pig)\ndata: pigs.csv\n")
+    assert run("compare", folder / "simpler.yaml", folder / "slow.yaml").exit_code == 3
+
+
 def test_check_valid(folder: Path) -> None:
     result = run("check", folder / "model.yaml")
     assert result.exit_code == 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import chi2
 
 import mmframe as mm
 from mmframe.errors import DataError, SpecError, StoreError
@@ -48,6 +50,60 @@ def test_three_fits_and_equal_numbers_of_parameters() -> None:
     table = mm.compare(*fits)
     assert list(table["n_parameters"]) == [4, 4, 6]
     assert np.isnan(table["p_value"].iloc[1]) and table["df"].iloc[1] == 0 and table["p_value"].iloc[2] < 1e-4
+
+
+def test_a_variance_at_zero_has_the_law_of_the_boundary() -> None:
+    """Stram & Lee (1994), case 3: equal parts chi-square with q and q + 1 degrees of freedom; case 1: with 0 and 1."""
+    one = sleep("Days + (1 | Subject)")
+    for richer, df in (("Days + (1 | Subject) + (0 + Days | Subject)", 1), ("Days + (Days | Subject)", 2)):
+        row = mm.compare(one, sleep(richer)).iloc[1]
+        lower = chi2.sf(row["chisq"], 1) if df == 2 else 0.0
+        np.testing.assert_allclose(row["p_boundary"], (lower + chi2.sf(row["chisq"], df)) / 2, rtol=1e-12)
+        assert row["df"] == df and row["p_boundary"] < row["p_value"]
+    # a fixed effect more adds one degree of freedom to both parts
+    row = mm.compare(sleep("1 + (1 | Subject)"), sleep("Days + (Days | Subject)")).iloc[1]
+    np.testing.assert_allclose(row["p_boundary"], (chi2.sf(row["chisq"], 2) + chi2.sf(row["chisq"], 3)) / 2, rtol=1e-12)
+    # the first variance of all, and one that is found to be zero
+    row = mm.compare(sleep("Days"), one).iloc[1]
+    np.testing.assert_allclose(row["p_boundary"], row["p_value"] / 2, rtol=1e-12)
+    row = mm.compare(one, sleep("Days + (1 | Subject) + (1 | Days)")).iloc[1]
+    assert row["p_boundary"] == 1 and row["chisq"] < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("simpler", "richer"),
+    [
+        ("Days + diagonal(Days | Subject)", "Days + (Days | Subject)"),  # a correlation
+        ("Days", "Days + (Days | Subject)"),  # two variances
+        (
+            "Days + (1 | Subject) + (1 | Days)",
+            "Days + (Days | Subject) + (1 | Days)",
+        ),  # the simpler has a zero variance
+        ("1 + (1 | Subject)", "Days + (1 | Subject)"),  # a fixed effect
+        ("Days", "Days + cs(0 + factor(Days) | Subject)"),  # a correlation that means nothing without its variance
+        ("Days + (Days | Subject)", "Days + (1 | Subject)  + I(Days**2) + I(Days**3) + I(Days**4)"),  # not nested
+    ],
+)
+def test_where_no_variance_is_tested_at_zero(simpler: str, richer: str) -> None:
+    assert mm.compare(sleep(simpler), sleep(richer))["p_boundary"].isna().all()
+
+
+def test_the_law_of_the_boundary_holds_in_simulation() -> None:
+    """Of 500 tests of a second variance that is zero, 10 % have p_boundary < 0.1, and too few p_value < 0.1."""
+    rng = np.random.default_rng(20261122)
+    data = pd.DataFrame({"g": np.repeat(np.arange(40), 8), "x": np.tile(np.linspace(-1, 1, 8), 40)})
+    mean = 1.0 + rng.normal(size=40)[data["g"]]
+    null, slopes = (
+        mm.Model.of(mm.fit(f"y ~ x + {random}", data.assign(y=mean + rng.normal(size=320))))
+        for random in ("(1 | g)", "(x || g)")
+    )
+    found = []
+    for _ in range(500):
+        y = rng.normal(size=40)[data["g"]] + rng.normal(size=320)
+        found.append(mm.compare(null.responding(y).fit(), slopes.responding(y).fit()).iloc[1])
+    rejected = np.mean([row["p_boundary"] < 0.1 for row in found])
+    assert abs(rejected - 0.1) < 3 * np.sqrt(0.1 * 0.9 / 500)
+    assert np.mean([row["p_value"] < 0.1 for row in found]) < 0.075
 
 
 def test_a_residual_structure_is_compared() -> None:
