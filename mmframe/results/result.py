@@ -194,27 +194,40 @@ class FitResult:
 
     # tables and text
 
-    def coefficients(self, df: str = "normal", confidence: float = 0.95) -> pd.DataFrame:
+    def coefficients(
+        self, df: str = "normal", confidence: float = 0.95, *, information: str | None = None
+    ) -> pd.DataFrame:
         """estimate, std_error, df, statistic, p_value, lower, upper of each fixed effect.
 
-        df: "normal" (infinitely many), "residual" (n − p), or "satterthwaite". Raises SpecError.
+        df: "normal" (infinitely many), "residual" (n − p), "satterthwaite", or "kenward_roger_linear" (Kenward & Roger 1997 without
+        second derivatives of the covariance; with larger standard errors).   information: what Kenward and Roger's takes for the
+        covariance of the covariance parameters, "expected" (as pbkrtest; the default without a residual structure) or "observed"
+        (as SAS and mmrm; the default with one). Raises SpecError.
         """
         every = contrast.Hypothesis(
             np.eye(len(self.estimates.columns)), np.zeros(len(self.estimates.columns)), tuple(self.estimates.columns)
         )
-        return contrast.table(self, every, df, confidence)
+        return contrast.table(self, every, df, confidence, information)
 
     def contrast(
-        self, hypothesis: Any, df: str = "satterthwaite", *, joint: bool = False, confidence: float = 0.95
+        self,
+        hypothesis: Any,
+        df: str = "satterthwaite",
+        *,
+        joint: bool = False,
+        confidence: float = 0.95,
+        information: str | None = None,
     ) -> pd.DataFrame:
         """Linear contrasts of the fixed effects: each by itself, as `coefficients`; joint: all at once, num_df, den_df, statistic
         (F), p_value.
 
         hypothesis: a matrix over the coefficients, a DataFrame or a mapping by their names, a pair (matrix, value), or text such as
-        `"x - z"`, `"Days = 10"`, `"x = 0, z = 0"`.   df: as `coefficients`. Raises SpecError.
+        `"x - z"`, `"Days = 10"`, `"x = 0, z = 0"`.   df, information: as `coefficients`. Raises SpecError.
         """
         read = contrast.read(hypothesis, self.estimates.columns)
-        return contrast.joint(self, read, df) if joint else contrast.table(self, read, df, confidence)
+        if joint:
+            return contrast.joint(self, read, df, information=information)
+        return contrast.table(self, read, df, confidence, information)
 
     def conf_int(self, method: str = "wald", confidence: float = 0.95) -> pd.DataFrame:
         """lower, upper by name, of the covariance parameters and the fixed effects (Wald)."""

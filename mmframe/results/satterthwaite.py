@@ -11,30 +11,25 @@ from __future__ import annotations
 import numpy as np
 
 from mmframe.covariance.domain import Array
-from mmframe.results.sensitivity import Sensitivity
 
 
-def degrees(L: Array, phi: Array, known: Sensitivity) -> Array:
-    """Of each row of L (r, p): (r,); infinite where nothing of its variance is estimated."""
+def degrees(L: Array, phi: Array, gradient: Array, covariance: Array) -> Array:
+    """Of each row of L (r, p): (r,); infinite where nothing of its variance is estimated. gradient (k, p, p) of Φ, covariance (k, k)
+    of the coordinates."""
     variance = np.einsum("rp,pq,rq->r", L, phi, L)
-    slopes = np.einsum("rp,kpq,rq->rk", L, known.gradient, L)
-    spread = np.einsum("rk,kl,rl->r", slopes, known.covariance, slopes)
+    slopes = np.einsum("rp,kpq,rq->rk", L, gradient, L)
+    spread = np.einsum("rk,kl,rl->r", slopes, covariance, slopes)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(spread > 0, 2.0 * variance**2 / spread, np.inf)
 
 
-def joint_degrees(L: Array, phi: Array, known: Sensitivity) -> tuple[int, float]:
-    """(numerator, denominator) degrees of freedom of the F test of Lβ = 0: the rank of L, and the ν for which F has the mean of
-    the average of squared t variables: E = Σ ν_m/(ν_m − 2), ν = 2E/(E − rank)."""
-    values, vectors = np.linalg.eigh(L @ phi @ L.T)
-    kept = values > 1e-9 * max(float(values[-1]), 0.0)
-    rank = int(kept.sum())
-    if rank == 0:
-        return 0, np.nan
-    each = degrees(vectors[:, kept].T @ L, phi, known)
+def joint_degrees(L: Array, phi: Array, gradient: Array, covariance: Array) -> float:
+    """The denominator's degrees of freedom of the F test of Lβ = 0, the rows being uncorrelated under Φ: the ν for which F has the
+    mean of the average of squared t variables: E = Σ ν_m/(ν_m − 2), ν = 2E/(E − rows)."""
+    each = degrees(L, phi, gradient, covariance)
     if np.all(np.isinf(each)) or np.ptp(each) <= 1e-8 * np.max(each):
-        return rank, float(each[0])
+        return float(each[0])
     if np.any(each <= 2.0):  # a mean that does not exist; SAS and lmerTest take two
-        return rank, 2.0
+        return 2.0
     expected = float(np.sum(np.where(np.isinf(each), 1.0, each / (each - 2.0))))
-    return rank, 2.0 * expected / (expected - rank)
+    return 2.0 * expected / (expected - len(L))

@@ -1,7 +1,7 @@
 """How the covariance of β̂ moves with the covariance parameters, which is what degrees of freedom are made of.
 
 With Φ = (X'Σ⁻¹X)⁻¹ and Σ_j the derivative of Σ along a coordinate, ∂Φ/∂j = Φ X'Σ⁻¹Σ_jΣ⁻¹X Φ. The engine's P holds X'V⁻¹V_jV⁻¹X
-for V = Σ/σ², so that nothing of the size of the data is asked for (docs/theory/satterthwaite.md).
+for V = Σ/σ², so that nothing of the size of the data is asked for (docs/howto/tests-of-fixed-effects.md).
 """
 
 from __future__ import annotations
@@ -12,17 +12,24 @@ from attrs import frozen
 from mmframe.covariance.domain import Array
 from mmframe.errors import EngineRefusedError
 from mmframe.likelihood.engine import Engine
+from mmframe.likelihood.information import second_derivatives, sums
 from mmframe.optimize.found import Found
-from mmframe.results.uncertainty import uncertainty
+from mmframe.results.uncertainty import inverse_information, uncertainty
 
 
 @frozen(eq=False)
 class Sensitivity:
-    """gradient (k, p, p): ∂Φ/∂θ_j.   covariance (k, k): of θ̂. In coordinates of no meaning by themselves: only what does not
-    depend on their choice is to be made of them."""
+    """gradient (k, p, p): ∂Φ/∂θ_j.   covariance (k, k): of θ̂ by the observed information; expected (k, k): by the expected one.
+    excess, excess_expected (p, p): Φ Σ_jl W_jl (Q_jl − P_jΦP_l) Φ with either for W, Q_jl = X'Σ⁻¹Σ_jΣ⁻¹Σ_lΣ⁻¹X and
+    P_j = X'Σ⁻¹Σ_jΣ⁻¹X. In coordinates of no meaning by themselves: only what does not depend on their choice is to be made
+    of them.
+    """
 
     gradient: Array
     covariance: Array
+    expected: Array
+    excess: Array
+    excess_expected: Array
 
 
 def sensitivity(engine: Engine, found: Found, *, reml: bool) -> Sensitivity:
@@ -37,17 +44,37 @@ def sensitivity(engine: Engine, found: Found, *, reml: bool) -> Sensitivity:
     phi = found.evaluation.beta_cov
     p, k = len(phi), theta.size
     if not k or not p:
-        return Sensitivity(np.zeros((k, p, p)), known.covariance)
+        nothing = np.zeros((p, p))
+        return Sensitivity(np.zeros((k, p, p)), known.covariance, known.covariance, nothing, nothing)
     G, R, sigma2 = cover.matrices(theta)
     tangents, R_tangents, dsigma2 = cover.tangents(theta)
     assert sigma2 is not None
-    inside = np.zeros((k, p, p))
-    if tangents or R_tangents:
-        answer = engine.curvature(
-            G, tangents, reml=reml, sigma2=sigma2, beta=found.evaluation.beta, R=R, R_tangents=R_tangents
-        )
-        assert answer is not None
-        columns = answer[0].basis[:p, :p]
-        inside = columns.T @ answer[0].P[:k, :p, :p] @ columns
-    gradient = phi @ inside @ phi / sigma2 + (dsigma2 / sigma2)[:, None, None] * phi
-    return Sensitivity(gradient, known.covariance)
+    answer = engine.curvature(
+        G, tangents, reml=reml, sigma2=sigma2, beta=found.evaluation.beta, R=R, R_tangents=R_tangents
+    )
+    assert answer is not None
+    curvature = answer[0]
+    columns, moves = curvature.basis[:p, :p], bool(tangents or R_tangents)
+    inside, between = np.zeros((k, p, p)), np.zeros((k, k, p, p))
+    if moves:
+        inside = columns.T @ curvature.P[:k, :p, :p] @ columns
+        between = columns.T @ curvature.Q[:k, :k, :p, :p] @ columns
+    # Σ_j = σ²V_j + (∂σ²/∂j) V, on either side of Σ⁻¹ = V⁻¹/σ²
+    share = dsigma2 / sigma2
+    still = np.linalg.inv(phi)  # X'Σ⁻¹X
+    P = inside / sigma2 + share[:, None, None] * still
+    Q = between / sigma2 + np.multiply.outer(np.outer(share, share), still)
+    mixed = np.multiply.outer(share, inside / sigma2)
+    Q = Q + mixed + mixed.swapaxes(0, 1)
+    second = sums(curvature, reml=reml)
+    information = second_derivatives(
+        second if moves else second.still(k), curvature.solution, dsigma2, profiled=False, kind="expected"
+    )
+    expected = inverse_information(information)[0]
+
+    def excess(W: Array) -> Array:
+        weighted = np.tensordot(W, P @ phi, axes=1)  # (k, p, p)
+        middle = np.tensordot(W, Q, axes=([0, 1], [0, 1])) - np.einsum("jab,jbc->ac", weighted, P)
+        return np.asarray(phi @ (middle + middle.T) @ phi / 2)
+
+    return Sensitivity(phi @ P @ phi, known.covariance, expected, excess(known.covariance), excess(expected))

@@ -154,7 +154,7 @@ def write_fit(fit: FitResult, archive: zipfile.ZipFile) -> None:
         "memory": write.value(write_memory(source.memory, source.residual_flats)),
         "pearson": write.array(source.pearson),
         "normalized": write.array(source.normalized),
-        "sensitivity": write.value(None if moves is None else [moves.gradient, moves.covariance]),
+        "sensitivity": write.value(None if moves is None else list(attrs.astuple(moves, recurse=False))),
         "encoding": write.value(write_encoding(source.encoding)),
     }
     write_members(archive, document, write.arrays)

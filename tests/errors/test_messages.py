@@ -493,7 +493,7 @@ def test_df(df: Any, fitted: mm.FitResult) -> None:
         message(mm.SpecError, lambda: fitted.coefficients(df=df)),
         "df",
         repr(df),
-        "'normal', 'residual', 'satterthwaite'",
+        "'normal', 'residual', 'satterthwaite', 'kenward_roger_linear'",
     )
 
 

@@ -1,0 +1,150 @@
+"""Kenward and Roger's covariance and degrees of freedom against the definitions, with Σ written out and moved by differences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mmframe as mm
+from mmframe.covariance.derivative import central_differences
+from mmframe.errors import SpecError
+from mmframe.likelihood.dense import DenseEngine
+from mmframe.optimize.problem import Problem
+from mmframe.results.source import FittedSource
+from tests.likelihood.residual_models import MODELS, build, table
+from tests.results.test_satterthwaite import HYPOTHESES, Damped
+
+Array = np.ndarray
+SLEEPSTUDY = mm.datasets.load("sleepstudy")
+LINEAR = "kenward_roger_linear"
+
+
+def naive(model: mm.Model, fit: mm.FitResult, L: Array, *, reml: bool, information: str) -> tuple[Array, float, float]:
+    """(Φ_A, ν, λ) as Kenward & Roger (1997) write them, without their R_jl, in the natural coordinates of a dense model."""
+    assert isinstance(fit.source, FittedSource) and isinstance(model.engine, DenseEngine)
+    engine, X = model.engine, model.engine.X  # weighted, as Σ is
+    point = fit.source.found.point
+    theta = model.covariance.theta(point.flats, point.sigma2)
+    sizes = 30.0 * np.maximum(np.abs(theta), 1e-2 * np.max(np.abs(theta)))
+
+    def sigma(t: Array) -> Array:
+        G, R, sigma2 = model.covariance.matrices(t)
+        return np.linalg.inv(engine._inverse(G, R)[0]) * sigma2
+
+    inverse, moved = np.linalg.inv(sigma(theta)), central_differences(sigma, theta, sizes)
+    phi = np.linalg.inv(X.T @ inverse @ X)
+    projected = inverse - inverse @ X @ phi @ X.T @ inverse if reml else inverse
+    k = theta.size
+    if information == "expected":
+        twice = np.array([[np.trace(projected @ moved[j] @ projected @ moved[m]) for m in range(k)] for j in range(k)])
+        W = np.linalg.inv(twice / 2)
+    else:
+        problem = Problem(engine, model.covariance, reml)
+        hessian = central_differences(lambda t: problem.gradient(t)[1], theta, sizes)
+        W = np.linalg.inv((hessian + hessian.T) / 4)
+    P = [-X.T @ inverse @ moved[j] @ inverse @ X for j in range(k)]
+    total = np.zeros_like(phi)
+    for j in range(k):
+        for m in range(k):
+            Q = X.T @ inverse @ moved[j] @ inverse @ moved[m] @ inverse @ X
+            total += W[j, m] * (Q - P[j] @ phi @ P[m])
+    rows = len(L)
+    theta_L = L.T @ np.linalg.inv(L @ phi @ L.T) @ L
+    pieces = [theta_L @ phi @ P[j] @ phi for j in range(k)]
+    a1 = sum(W[j, m] * np.trace(pieces[j]) * np.trace(pieces[m]) for j in range(k) for m in range(k))
+    a2 = sum(W[j, m] * np.trace(pieces[j] @ pieces[m]) for j in range(k) for m in range(k))
+    B = (a1 + 6 * a2) / (2 * rows)
+    g = ((rows + 1) * a1 - (rows + 4) * a2) / ((rows + 2) * a2)
+    c = np.array([g, rows - g, rows + 2 - g]) / (3 * rows + 2 * (1 - g))
+    mean = 1 / (1 - a2 / rows)
+    variance = 2 / rows * (1 + c[0] * B) / ((1 - c[1] * B) ** 2 * (1 - c[2] * B))
+    rho = variance / (2 * mean**2)
+    nu = 4 + (rows + 2) / (rows * rho - 1)
+    return phi + 2 * phi @ total @ phi, nu, nu / (mean * (nu - 2))
+
+
+def agrees(fit: mm.FitResult, dense: mm.Model, *, reml: bool) -> None:
+    two = np.array([[0.0, 1.0, 0.0], [1.0, 0.5, -1.0]])
+    for information in ("expected", "observed"):
+        found = fit.contrast(HYPOTHESES, df=LINEAR, information=information)
+        for n, row in enumerate(HYPOTHESES):
+            covariance, nu, scale = naive(dense, fit, row[None], reml=reml, information=information)
+            np.testing.assert_allclose(found["std_error"].iloc[n], np.sqrt(row @ covariance @ row), rtol=1e-4)
+            np.testing.assert_allclose(found["df"].iloc[n], nu, rtol=2e-3)
+            np.testing.assert_allclose(scale, 1.0, rtol=1e-6)
+        covariance, nu, scale = naive(dense, fit, two, reml=reml, information=information)
+        joint = fit.contrast(two, df=LINEAR, joint=True, information=information).iloc[0]
+        gap = two @ fit.fixed_effects.to_numpy()
+        statistic = scale * gap @ np.linalg.solve(two @ covariance @ two.T, gap) / 2
+        np.testing.assert_allclose(joint["den_df"], nu, rtol=2e-3)
+        np.testing.assert_allclose(joint["statistic"], statistic, rtol=2e-3)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_against_the_definition(name: str) -> None:
+    model = build(name, None)
+    fit = model.fit()
+    if fit.singular or fit.parameters["std_error"].isna().any() or not fit.converged:
+        assert np.all(fit.coefficients(df=LINEAR)["df"] > 0)  # entries at a bound have no curvature of their own
+        return
+    agrees(fit, build(name, "dense", parameterization="natural"), reml=True)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("side", ["residual", "random"])
+def test_a_structure_that_only_the_test_defines(side: str, reml: bool) -> None:
+    def built(engine: str | None, parameterization: str | None) -> mm.Model:
+        builder = mm.ModelBuilder().fixed("y ~ x + arm").criterion("reml" if reml else "ml").engine(engine)
+        if side == "residual":
+            builder = builder.residual("visit | s", structure=Damped())
+        else:
+            builder = builder.random("0 + visit | s", structure=Damped())
+        return builder.parameterization(parameterization).build(table())
+
+    agrees(built(None, None).fit(), built("dense", "natural"), reml=reml)
+
+
+@pytest.mark.parametrize("parameterization", ["cholesky", "natural", "profile", "log_cholesky"])
+def test_whatever_was_optimised(parameterization: str) -> None:
+    """pbkrtest 0.5.2: sleepstudy has 17 degrees of freedom and, being balanced, the errors of before."""
+    fit = mm.fit("Reaction ~ Days + (Days | Subject)", SLEEPSTUDY, parameterization=parameterization)
+    found = fit.coefficients(df=LINEAR)
+    np.testing.assert_allclose(found["df"], 17.0, rtol=1e-5)
+    np.testing.assert_allclose(found["std_error"], fit.standard_errors, rtol=1e-5)
+
+
+def test_exact_cases() -> None:
+    """Where an exact F test exists it is that one: least squares, one-way and randomized blocks (also with 2 degrees of freedom)."""
+    plain = mm.fit("Reaction ~ Days", SLEEPSTUDY)
+    both = plain.contrast(np.eye(2), df=LINEAR, joint=True)
+    np.testing.assert_allclose(both[["num_df", "den_df"]], [[2, 178.0]], rtol=1e-6)
+    np.testing.assert_allclose(
+        both["statistic"], plain.contrast(np.eye(2), df="residual", joint=True)["statistic"], rtol=1e-6
+    )
+    np.testing.assert_allclose(plain.coefficients(df=LINEAR)["std_error"], plain.standard_errors, rtol=1e-8)
+
+
+def test_a_saved_fit_has_the_same(tmp_path: Path) -> None:
+    fit = mm.fit("Reaction ~ Days + (Days | Subject)", SLEEPSTUDY, residual="ar1(Days | Subject)")
+    fit.save(tmp_path / "fit.mm")
+    again = mm.load(tmp_path / "fit.mm")
+    for information in (None, "expected", "observed"):
+        np.testing.assert_allclose(
+            again.contrast(np.eye(2), LINEAR, joint=True, information=information),
+            fit.contrast(np.eye(2), LINEAR, joint=True, information=information),
+        )
+
+
+def test_which_information() -> None:
+    """The expected without a residual structure (pbkrtest), the observed with one (SAS, mmrm)."""
+    data = SLEEPSTUDY.drop(index=[3, 17, 18, 55, 120, 121, 122])
+    for residual, default in ((None, "expected"), ("ar1(Days | Subject)", "observed")):
+        fit = mm.fit("Reaction ~ Days + (1 | Subject)", data, residual=residual)
+        found = {i: fit.coefficients(df=LINEAR, information=i)["df"] for i in (None, "expected", "observed")}
+        np.testing.assert_array_equal(found[None], found[default])
+        assert not np.allclose(found["expected"], found["observed"], rtol=1e-6)
+    for wrong in ({"df": LINEAR, "information": "average"}, {"df": "satterthwaite", "information": "expected"}):
+        with pytest.raises(SpecError, match="'expected' or 'observed', with df='kenward_roger_linear'"):
+            fit.coefficients(**wrong)  # type: ignore[arg-type]
