@@ -124,6 +124,9 @@ class CovarianceStructure(ABC):
     index_kind: ClassVar[IndexKind] = UNORDERED
     unit: ClassVar[bool] = False  # carries no scale: a variance function, which multiplies a structure that does
     singular: ClassVar[bool] = False  # never positive definite: for random effects only
+    linear: ClassVar[bool] = (
+        False  # SAS's parameters are entries of Σ, in which it is linear: Kenward and Roger's term is zero
+    )
     numbered: ClassVar[bool] = False  # the number of the point (0, 1, ...) comes as the last column of the index
 
     @abstractmethod

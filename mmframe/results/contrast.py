@@ -21,7 +21,8 @@ from mmframe.results.predict import check_confidence
 if TYPE_CHECKING:
     from mmframe.results.result import FitResult
 
-DF = ("normal", "residual", "satterthwaite", "kenward_roger_linear")
+DF = ("normal", "residual", "satterthwaite", "kenward_roger", "kenward_roger_linear")
+_ADJUSTED = DF[-2:]
 INFORMATION = ("expected", "observed")
 
 
@@ -103,8 +104,8 @@ def law_of(fit: FitResult, df: str, information: str | None) -> Law:
     if df not in DF:
         allowed = ", ".join(repr(d) for d in DF)
         raise SpecError(Issue("df", repr(df), allowed, "other degrees of freedom are not in this version"))
-    if information is not None and (information not in INFORMATION or df != "kenward_roger_linear"):
-        allowed = "'expected' or 'observed', with df='kenward_roger_linear'"
+    if information is not None and (information not in INFORMATION or df not in _ADJUSTED):
+        allowed = "'expected' or 'observed', with df='kenward_roger' or 'kenward_roger_linear'"
         raise SpecError(Issue("information", repr(information), allowed))
     phi = fit.estimates.beta_cov
     if df in ("normal", "residual"):
@@ -118,6 +119,10 @@ def law_of(fit: FitResult, df: str, information: str | None) -> Law:
             lambda L: satterthwaite.degrees(L, phi, gradient, covariance),
             lambda L: (satterthwaite.joint_degrees(L, phi, gradient, covariance), 1.0),
         )
+    if df == "kenward_roger" and not moves.linear:
+        given = "'kenward_roger' of a covariance that is not linear in its parameters"
+        action = "its term in second derivatives is not in this version"
+        raise SpecError(Issue("df", given, "'kenward_roger_linear', 'satterthwaite'", action))
     if information is None:  # as pbkrtest, and as SAS and mmrm
         plain = fit.spec.residual is None and not fit.spec.variance
         information = "expected" if plain else "observed"

@@ -199,10 +199,11 @@ class FitResult:
     ) -> pd.DataFrame:
         """estimate, std_error, df, statistic, p_value, lower, upper of each fixed effect.
 
-        df: "normal" (infinitely many), "residual" (n − p), "satterthwaite", or "kenward_roger_linear" (Kenward & Roger 1997 without
-        second derivatives of the covariance; with larger standard errors).   information: what Kenward and Roger's takes for the
-        covariance of the covariance parameters, "expected" (as pbkrtest; the default without a residual structure) or "observed"
-        (as SAS and mmrm; the default with one). Raises SpecError.
+        df: "normal" (infinitely many), "residual" (n − p), "satterthwaite", "kenward_roger" (Kenward & Roger 1997, with larger
+        standard errors) or "kenward_roger_linear" (the same without second derivatives of Σ). These are equal where Σ is linear in
+        variances and covariances; elsewhere only the latter is in this version.   information: what Kenward and Roger's takes for
+        the covariance of the covariance parameters, "expected" (as pbkrtest; the default without a residual structure) or
+        "observed" (as SAS and mmrm; the default with one). Raises SpecError.
         """
         every = contrast.Hypothesis(
             np.eye(len(self.estimates.columns)), np.zeros(len(self.estimates.columns)), tuple(self.estimates.columns)

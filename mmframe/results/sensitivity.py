@@ -21,8 +21,8 @@ from mmframe.results.uncertainty import inverse_information, uncertainty
 class Sensitivity:
     """gradient (k, p, p): ∂Φ/∂θ_j.   covariance (k, k): of θ̂ by the observed information; expected (k, k): by the expected one.
     excess, excess_expected (p, p): Φ Σ_jl W_jl (Q_jl − P_jΦP_l) Φ with either for W, Q_jl = X'Σ⁻¹Σ_jΣ⁻¹Σ_lΣ⁻¹X and
-    P_j = X'Σ⁻¹Σ_jΣ⁻¹X. In coordinates of no meaning by themselves: only what does not depend on their choice is to be made
-    of them.
+    P_j = X'Σ⁻¹Σ_jΣ⁻¹X.   linear: whether Σ is linear in the parameters in which SAS writes it.
+    In coordinates of no meaning by themselves: only what does not depend on their choice is to be made of them.
     """
 
     gradient: Array
@@ -30,6 +30,7 @@ class Sensitivity:
     expected: Array
     excess: Array
     excess_expected: Array
+    linear: bool
 
 
 def sensitivity(engine: Engine, found: Found, *, reml: bool) -> Sensitivity:
@@ -41,11 +42,14 @@ def sensitivity(engine: Engine, found: Found, *, reml: bool) -> Sensitivity:
         )
     known = uncertainty(engine, found, reml=reml)
     cover, theta = known.cover, known.theta
+    # held and tied parameters may leave a curve of what was linear
+    whole = bool(cover.free.all()) and bool(np.array_equal(cover.source, np.arange(cover.source.size)))
+    linear = whole and all(t.structure.linear for t in cover.terms)
     phi = found.evaluation.beta_cov
     p, k = len(phi), theta.size
     if not k or not p:
         nothing = np.zeros((p, p))
-        return Sensitivity(np.zeros((k, p, p)), known.covariance, known.covariance, nothing, nothing)
+        return Sensitivity(np.zeros((k, p, p)), known.covariance, known.covariance, nothing, nothing, linear)
     G, R, sigma2 = cover.matrices(theta)
     tangents, R_tangents, dsigma2 = cover.tangents(theta)
     assert sigma2 is not None
@@ -55,17 +59,11 @@ def sensitivity(engine: Engine, found: Found, *, reml: bool) -> Sensitivity:
     assert answer is not None
     curvature = answer[0]
     columns, moves = curvature.basis[:p, :p], bool(tangents or R_tangents)
-    inside, between = np.zeros((k, p, p)), np.zeros((k, k, p, p))
-    if moves:
-        inside = columns.T @ curvature.P[:k, :p, :p] @ columns
-        between = columns.T @ curvature.Q[:k, :k, :p, :p] @ columns
+    inside = columns.T @ curvature.P[:k, :p, :p] @ columns / sigma2 if moves else np.zeros((k, p, p))
     # Σ_j = σ²V_j + (∂σ²/∂j) V, on either side of Σ⁻¹ = V⁻¹/σ²
     share = dsigma2 / sigma2
-    still = np.linalg.inv(phi)  # X'Σ⁻¹X
-    P = inside / sigma2 + share[:, None, None] * still
-    Q = between / sigma2 + np.multiply.outer(np.outer(share, share), still)
-    mixed = np.multiply.outer(share, inside / sigma2)
-    Q = Q + mixed + mixed.swapaxes(0, 1)
+    still = columns.T @ curvature.cross[:p, :p] @ columns / sigma2  # X'Σ⁻¹X
+    P = inside + share[:, None, None] * still
     second = sums(curvature, reml=reml)
     information = second_derivatives(
         second if moves else second.still(k), curvature.solution, dsigma2, profiled=False, kind="expected"
@@ -73,8 +71,11 @@ def sensitivity(engine: Engine, found: Found, *, reml: bool) -> Sensitivity:
     expected = inverse_information(information)[0]
 
     def excess(W: Array) -> Array:
-        weighted = np.tensordot(W, P @ phi, axes=1)  # (k, p, p)
-        middle = np.tensordot(W, Q, axes=([0, 1], [0, 1])) - np.einsum("jab,jbc->ac", weighted, P)
+        middle = 2 * np.tensordot(W @ share, inside, axes=1) + (share @ W @ share) * still
+        if moves:  # summed before anything else: Q is the largest array here
+            Q = np.tensordot(W, curvature.Q[:k, :k, :p, :p], axes=([0, 1], [0, 1]))
+            middle = middle + columns.T @ Q @ columns / sigma2
+        middle = middle - np.einsum("jab,jbc->ac", np.tensordot(W, P @ phi, axes=1), P)
         return np.asarray(phi @ (middle + middle.T) @ phi / 2)
 
-    return Sensitivity(phi @ P @ phi, known.covariance, expected, excess(known.covariance), excess(expected))
+    return Sensitivity(phi @ P @ phi, known.covariance, expected, excess(known.covariance), excess(expected), linear)

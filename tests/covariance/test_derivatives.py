@@ -86,6 +86,13 @@ class WrongJacobian(Exponential):
         return {"variance": (phi.rho ** lags(index))[None], "rho": (phi.variance * lags(index))[None]}
 
 
+class NotLinear(Exponential):
+    """Claims to be linear in its parameters; its powers are not."""
+
+    name = "not_linear"
+    linear = True
+
+
 class WrongPower(Exponential):
     name = "wrong_power"
 
@@ -121,6 +128,7 @@ class ByOrder(Exponential):
     [
         (TwoAtOnce(), "does not tell apart"),
         (WrongJacobian(), "Jacobian"),
+        (NotLinear(), "more than 2 dimensions"),
         (WrongPower(), "c²"),
         (NotPositive(), "eigenvalue"),
         (ByOrder(), "not that part"),

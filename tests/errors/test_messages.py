@@ -487,13 +487,13 @@ def test_conf_int(method: Any, fitted: mm.FitResult) -> None:
     holds(message(mm.SpecError, lambda: fitted.conf_int(method=method)), "conf_int", repr(method), "'wald'")
 
 
-@pytest.mark.parametrize("df", ["Satterthwaite", "kenward_roger", "t", None, 3])
+@pytest.mark.parametrize("df", ["Satterthwaite", "between_within", "t", None, 3])
 def test_df(df: Any, fitted: mm.FitResult) -> None:
     holds(
         message(mm.SpecError, lambda: fitted.coefficients(df=df)),
         "df",
         repr(df),
-        "'normal', 'residual', 'satterthwaite', 'kenward_roger_linear'",
+        "'normal', 'residual', 'satterthwaite', 'kenward_roger'",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,5 +147,29 @@ def test_which_information() -> None:
         np.testing.assert_array_equal(found[None], found[default])
         assert not np.allclose(found["expected"], found["observed"], rtol=1e-6)
     for wrong in ({"df": LINEAR, "information": "average"}, {"df": "satterthwaite", "information": "expected"}):
-        with pytest.raises(SpecError, match="'expected' or 'observed', with df='kenward_roger_linear'"):
+        with pytest.raises(SpecError, match="'expected' or 'observed', with df='kenward_roger' or"):
             fit.coefficients(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("formula", "options", "linear"),
+    [
+        ("Days + (Days | Subject)", {}, True),
+        ("Days + (Days || Subject)", {}, True),
+        ("Days + cs(0 + factor(Days) | Subject)", {}, True),
+        ("Days", {"residual": "toep(Days | Subject)"}, True),
+        ("Days", {"residual": "us(Days | Subject)"}, True),
+        ("Days + (1 | Subject)", {"residual": "ar1(Days | Subject)"}, False),
+        ("Days + (1 | Subject)", {"variance": "exp(Days)"}, False),
+        ("Days + (Days | Subject)", {"fix": {"corr(Intercept, Days | Subject)": 0.5}}, False),
+    ],
+)
+def test_the_whole_of_it_where_sigma_is_linear(formula: str, options: dict[str, Any], linear: bool) -> None:
+    """There the term in second derivatives is zero; elsewhere it is refused, and says what to take."""
+    fit = mm.fit(f"Reaction ~ {formula}", SLEEPSTUDY, **options)
+    if linear:
+        np.testing.assert_array_equal(fit.coefficients(df="kenward_roger"), fit.coefficients(df=LINEAR))
+    else:
+        with pytest.raises(SpecError, match="'kenward_roger_linear', 'satterthwaite'"):
+            fit.coefficients(df="kenward_roger")
+        assert np.isfinite(fit.coefficients(df=LINEAR)["std_error"]).all()

@@ -16,6 +16,7 @@ class CompoundSymmetry(CovarianceStructure):
 
     name = "compound_symmetry"
     aliases = ("cs",)
+    linear = True
 
     def params(self, points: Points) -> tuple[Param, ...]:
         variance = Param("variance", Positive(), scale_power=2)

@@ -34,6 +34,7 @@ class Toeplitz(CovarianceStructure):
     name = "toeplitz"
     aliases = ("toep",)
     index_kind = POSITION
+    linear = True
     bands: int = field(default=0)
 
     @bands.validator

@@ -16,6 +16,7 @@ class VarianceComponent(CovarianceStructure):
 
     name = "variance_component"
     aliases = ("vc", "identity")
+    linear = True
 
     def params(self, points: Points) -> tuple[Param, ...]:
         return (Param("variance", Positive(), scale_power=2),)
