@@ -33,6 +33,7 @@ from mmframe.registry.registry import (
 )
 from mmframe.resolution import resolve
 from mmframe.results.bundle import write_bundle
+from mmframe.results.contrast import DF
 from mmframe.results.description import describe_spec
 from mmframe.results.result import FitResult
 from mmframe.spec.model import ModelSpec
@@ -78,6 +79,7 @@ def main(ctx: click.Context, strict_plugins: bool) -> None:
 @click.option(
     "--data", type=click.Path(path_type=Path), help="A table in place of the one that the specification names."
 )
+@click.option("--df", type=click.Choice(DF), default="normal", help="Degrees of freedom of the fixed effects.")
 @click.option("--trace", is_flag=True, help="Print the trace of the stages.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.option("--save", "target", type=click.Path(path_type=Path), help="Write the fit to this file.")
@@ -88,6 +90,7 @@ def fit(
     registry: Registry,
     spec: Path,
     data: Path | None,
+    df: str,
     trace: bool,
     as_json: bool,
     target: Path | None,
@@ -99,19 +102,19 @@ def fit(
     if data is not None:
         asked = attrs.evolve(asked, data=str(data))
     found = build(asked, None, registry).fit(progress=not quiet)
-    if as_json and not quiet:
-        click.echo(json.dumps(as_document(found), indent=2))
-    elif asked.output.summary and not quiet:
-        click.echo(found.summary())
-    if trace and not quiet and not as_json:
-        click.echo("\nTrace\n" + found.trace.to_string(index=False))
-    if target is not None:
+    if target is not None:  # before anything is printed, so that a fit is not lost to what cannot be shown
         found.save(target)
     folder = bundle or (None if asked.output.bundle is None else spec.parent / asked.output.bundle)
     if folder is not None:
         write_bundle(found, folder)
         if not quiet:
-            click.echo(f"\nbundle: {folder}", err=True)
+            click.echo(f"bundle: {folder}", err=True)
+    if as_json and not quiet:
+        click.echo(json.dumps(as_document(found, df), indent=2))
+    elif asked.output.summary and not quiet:
+        click.echo(found.summary(df))
+    if trace and not quiet and not as_json:
+        click.echo("\nTrace\n" + found.trace.to_string(index=False))
     sys.exit(OK if found.converged else NOT_CONVERGED)
 
 
@@ -148,7 +151,7 @@ def plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def as_document(found: FitResult) -> dict[str, Any]:
+def as_document(found: FitResult, df: str = "normal") -> dict[str, Any]:
     """A result as plain values, for other programs; numbers that are not finite become null."""
     document = {
         "formula": found.formula,
@@ -160,7 +163,7 @@ def as_document(found: FitResult) -> dict[str, Any]:
         "phases": found.diagnostics.phases["seconds"].to_dict(),
         "rows_dropped": found.estimates.n_missing,
         "columns_dropped": list(found.dropped),
-        "fixed_effects": found.coefficients().T.to_dict(),
+        "fixed_effects": found.coefficients(df).T.to_dict(),
         "parameters": found.parameters.to_dict("records"),
         "trace": found.trace.to_dict("records"),
         "versions": found.estimates.versions,

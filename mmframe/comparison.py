@@ -59,7 +59,7 @@ def compare(*fits: Any) -> pd.DataFrame:
         columns=["n_parameters", "aic", "bic", "loglike", "deviance", "refitted"],
         index=[made[k].formula for k in order],
     )
-    table["chisq"] = -table["deviance"].diff()
+    table["chisq"] = 0.0 - table["deviance"].diff()
     df = table["n_parameters"].diff()
     table["df"] = df
     table["p_value"] = np.where(df > 0, chi2.sf(np.maximum(table["chisq"], 0.0), np.where(df > 0, df, 1.0)), np.nan)

@@ -246,8 +246,9 @@ class FitResult:
     def augment(self) -> pd.DataFrame:
         return tables.augment(self)
 
-    def summary(self) -> str:
-        return summary.summary(self)
+    def summary(self, df: str = "normal", *, information: str | None = None) -> str:
+        """Text: the model, how it fits, covariance parameters, fixed effects, its end. df, information: as `coefficients`."""
+        return summary.summary(self, df, information)
 
     def __str__(self) -> str:
         return self.summary()

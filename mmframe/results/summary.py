@@ -13,9 +13,21 @@ if TYPE_CHECKING:
     from mmframe.results.result import FitResult
 
 
-def summary(fit: FitResult) -> str:
+LAWS = {
+    "normal": "Wald, normal",
+    "residual": "t, n - p degrees of freedom",
+    "satterthwaite": "t, Satterthwaite's degrees of freedom",
+    "kenward_roger": "t, Kenward and Roger's errors and degrees of freedom",
+    "kenward_roger_linear": "t, Kenward and Roger's errors and degrees of freedom, without second derivatives",
+}
+
+
+def summary(fit: FitResult, df: str = "normal", information: str | None = None) -> str:
     """Text: the model, how it fits, covariance parameters, fixed effects, and how the fit ended."""
     e = fit.estimates
+    effects = fit.coefficients(df, information=information)
+    if df == "normal":
+        effects = effects.drop(columns="df")
     criterion = "REML" if e.reml else "ML"
     lines = [
         "Linear mixed-effects model",
@@ -39,8 +51,13 @@ def summary(fit: FitResult) -> str:
         "Covariance parameters",
         _table(fit.parameters[["name", "estimate", "std_error", "lower", "upper"]].set_index("name")),
         "",
-        "Fixed effects (Wald, normal)",
-        _table(fit.coefficients().drop(columns="df")) if len(e.columns) else "  (none)",
+        f"Fixed effects ({LAWS[df]})",
+        _table(effects) if len(e.columns) else "  (none)",
+        *(
+            ["  (a singular fit: what is at a bound is taken as known)"]
+            if e.singular and df not in ("normal", "residual")
+            else []
+        ),
         "",
         f"  {'converged' if e.converged else 'NOT CONVERGED'}: {e.stop_reason}",
         f"  {fit.diagnostics.line}",

@@ -102,6 +102,19 @@ def test_json_has_no_numbers_that_are_not_json(folder: Path) -> None:
     assert any(row["std_error"] is None for row in document["parameters"])
 
 
+def test_fit_with_degrees_of_freedom(folder: Path) -> None:
+    """pbkrtest 0.5.2 and lmerTest 3.1: 17 for both coefficients."""
+    assert "Kenward and Roger's" in run("fit", folder / "model.yaml", "--df", "kenward_roger").stdout
+    document = json.loads(run("fit", folder / "model.yaml", "--df", "satterthwaite", "--json").stdout)
+    np.testing.assert_allclose([row["df"] for row in document["fixed_effects"].values()], 17.0, rtol=1e-5)
+    fails(run("fit", folder / "model.yaml", "--df", "exact"), "--df", code=2)
+    serial = write(
+        folder, "formula: Reaction ~ Days\ndata: sleep.csv\nresidual: {term: Days | Subject, structure: ar1}\n"
+    )
+    fails(run("fit", serial, "--df", "kenward_roger", "--save", folder / "kept.mm"), "'kenward_roger_linear'")
+    assert mm.load(folder / "kept.mm").converged  # the fit is not lost
+
+
 def test_fit_trace(folder: Path) -> None:
     result = run("fit", folder / "model.yaml", "--trace")
     assert result.exit_code == 0

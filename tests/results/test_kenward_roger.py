@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import mmframe as mm
@@ -173,3 +174,16 @@ def test_the_whole_of_it_where_sigma_is_linear(formula: str, options: dict[str, 
         with pytest.raises(SpecError, match="'kenward_roger_linear', 'satterthwaite'"):
             fit.coefficients(df="kenward_roger")
         assert np.isfinite(fit.coefficients(df=LINEAR)["std_error"]).all()
+
+
+def test_the_summary_says_which() -> None:
+    fit = mm.fit("Reaction ~ Days + (Days | Subject)", SLEEPSTUDY)
+    text = fit.summary("kenward_roger")
+    assert "Kenward and Roger's errors and degrees of freedom)" in text and " 17 " in text
+    assert "Wald, normal" in fit.summary() and "singular" not in text
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=180)
+    flat = SLEEPSTUDY.assign(noise=noise - pd.Series(noise).groupby(SLEEPSTUDY["Subject"]).transform("mean"))
+    singular = mm.fit("noise ~ Days + (1 | Subject)", flat)
+    assert "at a bound is taken as known" in singular.summary("satterthwaite")
+    assert "at a bound" not in singular.summary()
