@@ -18,7 +18,7 @@ from mmframe.covariance.domain import Array, OutsideDomainError
 from mmframe.likelihood.engine import Engine
 from mmframe.optimize.found import Found
 from mmframe.results.predict import check_confidence
-from mmframe.results.uncertainty import uncertainty
+from mmframe.results.uncertainty import Uncertainty
 
 COLUMNS = ["name", "side", "group", "kind", "row", "column", "estimate", "std_error"]
 # Reported quantities this near to a bound, relative to its size, are at it, and have no standard error.
@@ -29,7 +29,9 @@ _NO_ERROR = 1e-9
 _UNTOLD = 1e-3
 
 
-def parameter_table(engine: Engine, rows: tuple[report.Reported, ...], found: Found, *, reml: bool) -> pd.DataFrame:
+def parameter_table(
+    engine: Engine, rows: tuple[report.Reported, ...], found: Found, known: Uncertainty
+) -> pd.DataFrame:
     """One row a reported parameter, σ last: estimate and standard error, NaN at a bound or where it is held.
 
     The one variance of a structured residual is σ itself; with several, σ is that of the first point.
@@ -37,7 +39,7 @@ def parameter_table(engine: Engine, rows: tuple[report.Reported, ...], found: Fo
     terms = found.cover.terms
     flats, sigma2 = found.point.flats, found.point.sigma2
     estimates = np.append(report.values(rows, terms, flats), np.sqrt(sigma2))
-    covariance, lost, jacobian = _covariance_and_jacobian(engine, rows, found, reml)
+    covariance, lost, jacobian = _covariance_and_jacobian(rows, known)
     variances = np.einsum("ri,ij,rj->r", jacobian, covariance, jacobian)
     # what moves along a direction that carries no information has no error that could be told
     untold = np.linalg.norm(jacobian @ lost, axis=1) > _UNTOLD * np.maximum(np.abs(estimates), 1e-300)
@@ -73,12 +75,9 @@ def _at_bound(row: report.Reported, estimate: float, sigma: float, units: tuple[
     return False
 
 
-def _covariance_and_jacobian(
-    engine: Engine, rows: tuple[report.Reported, ...], found: Found, reml: bool
-) -> tuple[Array, Array, Array]:
+def _covariance_and_jacobian(rows: tuple[report.Reported, ...], known: Uncertainty) -> tuple[Array, Array, Array]:
     """The covariance of the coordinates, the directions without information (as columns, of the size at which the
     criterion would have to change), and the derivatives of what is reported."""
-    known = uncertainty(engine, found, reml=reml)
     cover, theta, covariance, lost = known.cover, known.theta, known.covariance, known.lost
     # steps in proportion to the standard errors of the coordinates, whatever the units of the response
     errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))

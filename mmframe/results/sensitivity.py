@@ -14,7 +14,7 @@ from mmframe.errors import EngineRefusedError
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.information import second_derivatives, sums
 from mmframe.optimize.found import Found
-from mmframe.results.uncertainty import inverse_information, uncertainty
+from mmframe.results.uncertainty import Uncertainty, inverse_information
 
 
 @frozen(eq=False)
@@ -33,14 +33,13 @@ class Sensitivity:
     linear: bool
 
 
-def sensitivity(engine: Engine, found: Found, *, reml: bool) -> Sensitivity:
+def sensitivity(engine: Engine, found: Found, known: Uncertainty, *, reml: bool) -> Sensitivity:
     """At what the stages found. Raises EngineRefusedError where the exact curvature takes too long."""
     if not engine.exact_is_affordable:
         raise EngineRefusedError(
             f"degrees of freedom: the exact curvature of this design is out of reach (engine {engine.name})"
             " · allowed: df='normal' or 'residual'"
         )
-    known = uncertainty(engine, found, reml=reml)
     cover, theta = known.cover, known.theta
     # held and tied parameters may leave a curve of what was linear
     whole = bool(cover.free.all()) and bool(np.array_equal(cover.source, np.arange(cover.source.size)))

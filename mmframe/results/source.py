@@ -29,6 +29,7 @@ from mmframe.results.parameters import parameter_table
 from mmframe.results.predict import Rows, conditional_part
 from mmframe.results.residual import Table, drawn, tables, whitened
 from mmframe.results.sensitivity import Sensitivity, sensitivity
+from mmframe.results.uncertainty import Uncertainty, uncertainty
 from mmframe.spec.model import ModelSpec
 
 _TRACE = tuple(f.name for f in fields(TraceRow))
@@ -181,11 +182,16 @@ class FittedSource(Source):
 
     @cached_property
     def parameter_table(self) -> pd.DataFrame:
-        return parameter_table(self.engine, self.reported, self.found, reml=self.spec.reml)
+        return parameter_table(self.engine, self.reported, self.found, self.uncertainty)
+
+    @cached_property
+    def uncertainty(self) -> Uncertainty:
+        """By one exact Hessian, for the table of parameters and for degrees of freedom."""
+        return uncertainty(self.engine, self.found, reml=self.spec.reml)
 
     @cached_property
     def sensitivity(self) -> Sensitivity:
-        return sensitivity(self.engine, self.found, reml=self.spec.reml)
+        return sensitivity(self.engine, self.found, self.uncertainty, reml=self.spec.reml)
 
     @property
     def kept_sensitivity(self) -> Sensitivity | None:

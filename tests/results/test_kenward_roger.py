@@ -15,8 +15,8 @@ from mmframe.errors import SpecError
 from mmframe.likelihood.dense import DenseEngine
 from mmframe.optimize.problem import Problem
 from mmframe.results.source import FittedSource
-from tests.likelihood.residual_models import MODELS, build, table
-from tests.results.test_satterthwaite import HYPOTHESES, Damped
+from tests.likelihood.residual_models import MODELS, build
+from tests.results.test_satterthwaite import HYPOTHESES, damped
 
 Array = np.ndarray
 SLEEPSTUDY = mm.datasets.load("sleepstudy")
@@ -97,15 +97,7 @@ def test_against_the_definition(name: str) -> None:
 @pytest.mark.parametrize("reml", [True, False])
 @pytest.mark.parametrize("side", ["residual", "random"])
 def test_a_structure_that_only_the_test_defines(side: str, reml: bool) -> None:
-    def built(engine: str | None, parameterization: str | None) -> mm.Model:
-        builder = mm.ModelBuilder().fixed("y ~ x + arm").criterion("reml" if reml else "ml").engine(engine)
-        if side == "residual":
-            builder = builder.residual("visit | s", structure=Damped())
-        else:
-            builder = builder.random("0 + visit | s", structure=Damped())
-        return builder.parameterization(parameterization).build(table())
-
-    agrees(built(None, None).fit(), built("dense", "natural"), reml=reml)
+    agrees(damped(side, None, reml=reml).fit(), damped(side, "dense", reml=reml, parameterization="natural"), reml=reml)
 
 
 @pytest.mark.parametrize("parameterization", ["cholesky", "natural", "profile", "log_cholesky"])

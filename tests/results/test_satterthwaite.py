@@ -35,6 +35,15 @@ class Damped(CovarianceStructure):
         return phi.variance * phi.rho ** np.sqrt(lags(index))
 
 
+def damped(side: str, engine: str | None, *, reml: bool, parameterization: str | None = None) -> mm.Model:
+    builder = mm.ModelBuilder().fixed("y ~ x + arm").criterion("reml" if reml else "ml").engine(engine)
+    if side == "residual":
+        builder = builder.residual("visit | s", structure=Damped())
+    else:
+        builder = builder.random("0 + visit | s", structure=Damped())
+    return builder.parameterization(parameterization).build(table())
+
+
 def naive(model: mm.Model, fit: mm.FitResult, L: Array, *, reml: bool) -> Array:
     """2v²/(g'Ag) with v and its slopes from V itself, in natural coordinates, by differences."""
     assert isinstance(fit.source, FittedSource)
@@ -75,17 +84,9 @@ def test_against_the_definition(name: str, reml: bool) -> None:
 @pytest.mark.parametrize("reml", [True, False])
 @pytest.mark.parametrize("side", ["residual", "random"])
 def test_a_structure_that_only_the_test_defines(side: str, reml: bool) -> None:
-    def built(engine: str | None, parameterization: str | None) -> mm.Model:
-        builder = mm.ModelBuilder().fixed("y ~ x + arm").criterion("reml" if reml else "ml").engine(engine)
-        if side == "residual":
-            builder = builder.residual("visit | s", structure=Damped())
-        else:
-            builder = builder.random("0 + visit | s", structure=Damped())
-        return builder.parameterization(parameterization).build(table())
-
-    fit = built(None, None).fit()
+    fit = damped(side, None, reml=reml).fit()
     assert fit.converged and not fit.singular
-    expected = naive(built("dense", "natural"), fit, HYPOTHESES, reml=reml)
+    expected = naive(damped(side, "dense", reml=reml, parameterization="natural"), fit, HYPOTHESES, reml=reml)
     np.testing.assert_allclose(fit.contrast(HYPOTHESES)["df"], expected, rtol=2e-3)
 
 
