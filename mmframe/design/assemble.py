@@ -124,6 +124,7 @@ def assemble(
         n_missing,
         encoding,
         orthonormal_X,
+        frame=frame[list(encoding.fixed_columns)].copy(),
     )
     if residual_specs is None:
         return design

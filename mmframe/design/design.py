@@ -64,6 +64,7 @@ class Design:
     encoding: Any = None  # what prediction needs to encode new data the same way (design/encoding.py)
     basis: tuple[Array, Array] | None = None  # Q and R of √w X, where they are known
     residual: ResidualDesign | None = None
+    frame: pd.DataFrame | None = None  # the columns of the fixed effects, by the rows that are kept
 
     @property
     def n(self) -> int:
@@ -118,6 +119,7 @@ class Design:
             rows=self.rows[pick],
             basis=None,
             residual=None if self.residual is None else self.residual.take(pick),
+            frame=None if self.frame is None else self.frame.iloc[pick],
         )
 
     def with_response(self, y: Array) -> Design:

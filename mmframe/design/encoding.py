@@ -25,6 +25,17 @@ from mmframe.spec.expressions import EXTRA
 from mmframe.spec.sides import check_side, tokens_of
 
 
+@frozen
+class Part:
+    """One term of a right-hand side: its factors, as written, with the kind of each ("numerical", "categorical"), and the place
+    of its columns in a matrix."""
+
+    name: str
+    factors: tuple[str, ...]
+    kinds: dict[str, str]
+    place: slice
+
+
 @frozen(eq=False)
 class FormulaEncoding:
     """One right-hand side, with what was learnt from the data.
@@ -41,6 +52,25 @@ class FormulaEncoding:
 
     def apply(self, frame: pd.DataFrame, transforms: Mapping[str, Callable[..., Any]]) -> Array:
         """The matrix (n, columns) of new data. Raises DataError for levels that were not seen."""
+        made = self._made(frame, transforms, full_rank=True)
+        names = tuple(str(c) for c in made.model_spec.column_names)
+        if names != self.columns:
+            raise DataError(f"new data: {self.formula!r} gave the columns {names}, not {self.columns}")
+        return np.asarray(made, dtype=float)
+
+    def overparameterized(
+        self, frame: pd.DataFrame, transforms: Mapping[str, Callable[..., Any]]
+    ) -> tuple[Array, tuple[Part, ...]]:
+        """The matrix with a column for every level of every factor, none of them taken as a base, and its terms."""
+        made = self._made(frame, transforms, full_rank=False)
+        parts, end = [], 0
+        for term, _, columns in made.model_spec.structure:
+            start, end = end, end + len(columns)
+            factors = tuple(f.expr for f in term.factors if f.expr in self.kinds)
+            parts.append(Part(str(term), factors, {f: self.kinds[f] for f in factors}, slice(start, end)))
+        return np.asarray(made, dtype=float), tuple(parts)
+
+    def _made(self, frame: pd.DataFrame, transforms: Mapping[str, Callable[..., Any]], *, full_rank: bool) -> Any:
         encoders = {
             name: (Factor.Kind(kind), {"categories": list(self.levels[name])} if name in self.levels else {})
             for name, kind in self.kinds.items()
@@ -49,6 +79,7 @@ class FormulaEncoding:
             formula=_parsed(self.formula, frozenset(transforms)),
             output="numpy",
             na_action="ignore",
+            ensure_full_rank=full_rank,
             transform_state=_copied(self.state),
             encoder_state=encoders,
         )
@@ -56,15 +87,11 @@ class FormulaEncoding:
             warnings.simplefilter("error", DataMismatchWarning)
             try:
                 with np.errstate(all="ignore"):  # what is not finite is found, and named, afterwards
-                    made = _materializer(frame, transforms).get_model_matrix(spec)
+                    return _materializer(frame, transforms).get_model_matrix(spec)
             except DataMismatchWarning as problem:
                 raise DataError(f"new data: {problem}") from None
             except FormulaicError as problem:
                 raise DataError(f"new data: {self.formula!r} cannot be evaluated: {problem}") from None
-        names = tuple(str(c) for c in made.model_spec.column_names)
-        if names != self.columns:
-            raise DataError(f"new data: {self.formula!r} gave the columns {names}, not {self.columns}")
-        return np.asarray(made, dtype=float)
 
 
 @lru_cache(maxsize=256)

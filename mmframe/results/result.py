@@ -14,7 +14,7 @@ from attrs import frozen
 from mmframe.covariance.domain import Array
 from mmframe.errors import Issue, SpecError
 from mmframe.likelihood.effects import Effects
-from mmframe.results import contrast, effects, parameters, residual, simulate, summary, tables
+from mmframe.results import anova, contrast, effects, parameters, residual, simulate, summary, tables
 from mmframe.results.diagnostics import Diagnostics, diagnostics
 from mmframe.results.estimates import Estimates
 from mmframe.results.predict import encode_rows, predict, put_back
@@ -229,6 +229,14 @@ class FitResult:
         if joint:
             return contrast.joint(self, read, df, information=information)
         return contrast.table(self, read, df, confidence, information)
+
+    def anova(self, type: int | str = 3, df: str = "satterthwaite", *, information: str | None = None) -> pd.DataFrame:
+        """F tests of the terms of the fixed effects: num_df, den_df, statistic, p_value.
+
+        type: 1 (each term after those before it), 2 (after all that do not contain it) or 3 (SAS's: levels with equal weights,
+        whatever their coding).   df, information: as `coefficients`. Raises SpecError.
+        """
+        return anova.anova(self, type, df, information)
 
     def conf_int(self, method: str = "wald", confidence: float = 0.95) -> pd.DataFrame:
         """lower, upper by name, of the covariance parameters and the fixed effects (Wald)."""

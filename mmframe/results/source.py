@@ -17,6 +17,7 @@ from mmframe.covariance.parameterization import ABSOLUTE
 from mmframe.covariance.report import Reported
 from mmframe.covariance.term import BoundTerm
 from mmframe.design.design import Design
+from mmframe.design.fixed_summary import FixedSummary, summarize
 from mmframe.design.kept import Encoding
 from mmframe.design.relationship import Relationship
 from mmframe.likelihood.effects import Effects
@@ -55,6 +56,11 @@ class Source(ABC):
     def kept_sensitivity(self) -> Sensitivity | None:
         """What a file keeps of it: None where it would take long."""
         return self.sensitivity
+
+    @property
+    @abstractmethod
+    def fixed_summary(self) -> FixedSummary:
+        """The terms and the columns of the fixed effects, for tests of terms and marginal means."""
 
     @property
     @abstractmethod
@@ -196,6 +202,12 @@ class FittedSource(Source):
     @property
     def kept_sensitivity(self) -> Sensitivity | None:
         return None if self.engine.prefers_average else self.sensitivity
+
+    @cached_property
+    def fixed_summary(self) -> FixedSummary:
+        design, encoding = self.design, self.encoding
+        assert design.frame is not None
+        return summarize(encoding.fixed, encoding.kept, design.X, design.frame, encoding.transforms)
 
     @cached_property
     def effects(self) -> Effects:

@@ -15,6 +15,7 @@ import attrs
 import numpy as np
 import pandas as pd
 
+from mmframe.design.fixed_summary import FixedSummary
 from mmframe.errors import StoreError
 from mmframe.likelihood.effects import TabledEffects
 from mmframe.results.estimates import Estimates, TermEstimate
@@ -156,6 +157,7 @@ def write_fit(fit: FitResult, archive: zipfile.ZipFile) -> None:
         "normalized": write.array(source.normalized),
         "sensitivity": write.value(None if moves is None else list(attrs.astuple(moves, recurse=False))),
         "encoding": write.value(write_encoding(source.encoding)),
+        "fixed_summary": write.value(fields_of(source.fixed_summary)),
     }
     write_members(archive, document, write.arrays)
 
@@ -238,6 +240,7 @@ def read_fit(archive: zipfile.ZipFile, path: str | Path) -> FitResult:
             read.value(document["normalized"]),
             read_memory(read.value(document["memory"]), spec),
             None if document["sensitivity"] is None else Sensitivity(*read.value(document["sensitivity"])),
+            FixedSummary(**read.value(document["fixed_summary"])),
         )
         return FitResult(spec, source.estimates, source)
     except (KeyError, TypeError) as problem:

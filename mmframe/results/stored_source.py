@@ -6,6 +6,7 @@ import pandas as pd
 from attrs import frozen
 
 from mmframe.covariance.domain import Array
+from mmframe.design.fixed_summary import FixedSummary
 from mmframe.design.kept import Encoding
 from mmframe.design.relationship import Relationship
 from mmframe.errors import StoreError
@@ -37,6 +38,7 @@ class StoredSource(Source):
     normalized: Array
     memory: ResidualMemory | None
     kept_sensitivity: Sensitivity | None
+    fixed_summary: FixedSummary
 
     @property
     def parameter_table(self) -> pd.DataFrame:

@@ -108,32 +108,3 @@ def test_kenward_roger(case_id: str) -> None:
 @each("kenward_roger_observed_info")
 def test_kenward_roger_with_observed_information(case_id: str) -> None:
     _kenward_roger(case_id, BY_ID[case_id]["expected"]["kenward_roger_observed_info"], "observed")
-
-
-def _rows_of(case_id: str, term: str) -> list[str]:
-    """Our labels of the coefficients of a term; none where its test by type 3 is not that they are all zero (a margin)."""
-    terms = {r["term"] for r in BY_ID[case_id]["expected"]["anova"]}
-    if any(set(term.split(":")) < set(other.split(":")) for other in terms):
-        return []
-    named = labels_of(case_id)
-    return [named[t["name"]] for t in BY_ID[case_id]["fixef_terms"] if t["term"] == term and t["name"] in named]
-
-
-@each("anova")
-def test_kenward_roger_s_f(case_id: str) -> None:
-    """pbkrtest's F tests of whole terms, with their scale: those of terms that are in no interaction with others."""
-    compared = 0
-    relative = max(DF, 10 * BY_ID[case_id]["tolerance"]["se_rel"])
-    for row in BY_ID[case_id]["expected"]["anova"]:
-        rows = _rows_of(case_id, row["term"])
-        if row["df_method"] != "Kenward-Roger" or not rows:
-            continue
-        names = list(fitted(case_id).fixed_effects.index)
-        L = np.eye(len(names))[[names.index(name) for name in rows]]
-        found = fitted(case_id).contrast(L, df="kenward_roger_linear", joint=True).iloc[0]
-        assert found["num_df"] == row["numdf"]
-        assert found["den_df"] == pytest.approx(row["dendf"], rel=relative), row["term"]
-        assert found["statistic"] == pytest.approx(row["F"], rel=relative), row["term"]
-        assert found["p_value"] == pytest.approx(row["p"], rel=200 * relative, abs=1e-12), row["term"]
-        compared += 1
-    assert compared
