@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from attrs import frozen
 from mmframe.covariance.domain import Array
 from mmframe.errors import Issue, SpecError
 from mmframe.likelihood.effects import Effects
-from mmframe.results import anova, contrast, effects, parameters, residual, simulate, summary, tables
+from mmframe.results import anova, contrast, effects, emmeans, parameters, residual, simulate, summary, tables
 from mmframe.results.diagnostics import Diagnostics, diagnostics
 from mmframe.results.estimates import Estimates
 from mmframe.results.predict import encode_rows, predict, put_back
@@ -237,6 +238,34 @@ class FitResult:
         whatever their coding).   df, information: as `coefficients`. Raises SpecError.
         """
         return anova.anova(self, type, df, information)
+
+    def emmeans(
+        self,
+        specs: str | Sequence[str],
+        df: str = "satterthwaite",
+        *,
+        by: str | Sequence[str] | None = None,
+        at: Mapping[str, Any] | None = None,
+        contrast: Any = None,
+        adjust: str | None = None,
+        trend: str | None = None,
+        weights: str = "equal",
+        confidence: float = 0.95,
+        information: str | None = None,
+    ) -> pd.DataFrame:
+        """Estimated marginal means: the factors, then as `coefficients`; NaN where the data do not determine one.
+
+        specs: a factor, several (`"a * b"` or a list), within others (`"a | b"`, or by=), with a contrast (`"pairwise ~ a"`).
+        at: values of covariates (else their means) and levels of factors.   contrast: "pairwise", "revpairwise", "trt.vs.ctrl",
+        "eff", "consec", "poly", {name: coefficients} or a matrix; a table with the column `contrast`, a family within each level
+        of `by`.   adjust: "none", "tukey" (the default of pairwise), "bonferroni", "holm", "sidak", "mvt".   trend: a covariate,
+        for its slopes in place of means.   weights: "equal" or "proportional", of the levels averaged over.   An offset counts
+        as zero.   df, information: as `coefficients`. Raises SpecError, UnknownNameError.
+        """
+        return emmeans.emmeans(
+            self, specs, by=by, at=at, contrast=contrast, adjust=adjust, trend=trend, weights=weights,
+            df=df, confidence=confidence, information=information,
+        )  # fmt: skip
 
     def conf_int(self, method: str = "wald", confidence: float = 0.95) -> pd.DataFrame:
         """lower, upper by name, of the covariance parameters and the fixed effects (Wald)."""
