@@ -161,7 +161,7 @@ def predict(
         return pd.Series(mean, index=rows.index, name="estimate")
     if conditional:
         assert effects is not None
-        shift_X, spread = _conditional_spread(_less_known(rows, memory, known), estimates, effects)
+        shift_X, spread = conditional_spread(_less_known(rows, memory, known), estimates, effects)
     else:
         shift_X, spread = rows.X, np.zeros(len(mean))
         if interval == "prediction":
@@ -228,7 +228,8 @@ def conditional_part(rows: Rows, estimates: Estimates, effects: Effects) -> Arra
     return total
 
 
-def _conditional_spread(rows: Rows, estimates: Estimates, effects: Effects) -> tuple[Array, Array]:
+def conditional_spread(rows: Rows, estimates: Estimates, effects: Effects) -> tuple[Array, Array]:
+    """x − s'z (n, p), by which an error in β̂ moves the conditional mean, and the variance (n,) of its error with β held."""
     factors = range(len(rows.codes))
     if not factors:
         return rows.X, np.zeros(len(rows.X))

@@ -15,7 +15,7 @@ from mmframe.covariance.domain import Array
 from mmframe.covariance.term import BoundTerm
 from mmframe.design.residual import ResidualDesign
 from mmframe.errors import Issue, SpecError, UnknownNameError, unknown
-from mmframe.likelihood.chain import Chain, Links, applied, solved
+from mmframe.likelihood.chain import Chain, Links, applied, solved, transposed
 from mmframe.likelihood.subjects import rows_of_subjects
 
 Ints = NDArray[np.intp]
@@ -150,6 +150,27 @@ def whitened(residual: ResidualDesign, terms: tuple[BoundTerm, ...], flats: tupl
     return out
 
 
+def unmixed(residual: ResidualDesign, terms: tuple[BoundTerm, ...], flats: tuple[Array, ...], columns: Array) -> Array:
+    """Σ⁻¹C of each subject, before weights, for columns (n, k): (n, k). NaN where the covariance is singular."""
+    out = np.empty_like(columns)
+    chain = _chain(residual, terms, flats) if residual.banded else None
+    if chain is not None:
+        out[residual.order] = transposed(*chain, applied(*chain, columns[residual.order]))
+        return out
+    for matrices, rows, which in _matrices(residual, terms, flats):
+        half = np.linalg.inv(cholesky_or_nan(matrices))
+        inverse = half.transpose(0, 2, 1) @ half
+        for part in _parts(rows, columns.shape[1]):
+            out[rows[part]] = inverse[which[part]] @ columns[rows[part]]
+    return out
+
+
+def _parts(rows: Ints, k: int) -> list[Ints]:
+    """Subjects with rows (count, m), some at a time, where each needs a matrix and k columns."""
+    m = rows.shape[1]
+    return np.array_split(np.arange(len(rows)), max(1, len(rows) * m * (m + k) // _ENTRIES))
+
+
 def drawn(residual: ResidualDesign, terms: tuple[BoundTerm, ...], flats: tuple[Array, ...], noise: Array) -> Array:
     """Correlated residuals L u from independent ones u (n, k), before weights: (n, k)."""
     out = np.empty_like(noise)
@@ -159,7 +180,6 @@ def drawn(residual: ResidualDesign, terms: tuple[BoundTerm, ...], flats: tuple[A
         return out
     for matrices, rows, which in _matrices(residual, terms, flats):
         roots = roots_of(matrices)
-        m = rows.shape[1]
-        for part in np.array_split(np.arange(len(rows)), max(1, len(rows) * m * (m + noise.shape[1]) // _ENTRIES)):
+        for part in _parts(rows, noise.shape[1]):
             out[rows[part]] = roots[which[part]] @ noise[rows[part]]
     return out

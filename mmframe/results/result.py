@@ -15,7 +15,18 @@ from attrs import frozen
 from mmframe.covariance.domain import Array
 from mmframe.errors import Issue, SpecError
 from mmframe.likelihood.effects import Effects
-from mmframe.results import anova, contrast, effects, emmeans, parameters, residual, simulate, summary, tables
+from mmframe.results import (
+    anova,
+    contrast,
+    effects,
+    emmeans,
+    influence,
+    parameters,
+    residual,
+    simulate,
+    summary,
+    tables,
+)
 from mmframe.results.diagnostics import Diagnostics, diagnostics
 from mmframe.results.estimates import Estimates
 from mmframe.results.predict import encode_rows, predict, put_back
@@ -156,6 +167,26 @@ class FitResult:
         values = source.response - source.fitted if kind == "response" else getattr(source, kind)
         return pd.Series(values, index=self.source.index, name="residual")
 
+    @cached_property
+    def _leverage(self) -> Array:
+        return influence.leverage(self.source)
+
+    def leverage(self) -> pd.Series:
+        """∂ŷ_i/∂y_i of the fitted values at these covariance parameters (lme4's hatvalues), by the data's index.
+
+        Their sum is the effective number of parameters of the mean. Raises SpecError where random effects change within the rows of
+        a subject of a residual structure, StoreError for a saved fit.
+        """
+        return pd.Series(self._leverage, index=self.source.index, name="leverage")
+
+    def cooks_distance(self) -> pd.Series:
+        """Cook's distance of each observation by its leverage (lme4's cooks.distance), by the data's index.
+
+        Raises SpecError where subjects of a residual structure have several rows, StoreError for a saved fit.
+        """
+        found = influence.cooks_distance(self.source, self._leverage)
+        return pd.Series(found, index=self.source.index, name="cooks_distance")
+
     def predict(
         self,
         data: Any = None,
@@ -280,8 +311,9 @@ class FitResult:
     def glance(self) -> pd.DataFrame:
         return tables.glance(self)
 
-    def augment(self) -> pd.DataFrame:
-        return tables.augment(self)
+    def augment(self, *, influence: bool = False) -> pd.DataFrame:
+        """A row an observation.   influence: with its leverage and Cook's distance, as `leverage` and `cooks_distance`."""
+        return tables.augment(self, influence)
 
     def summary(self, df: str = "normal", *, information: str | None = None) -> str:
         """Text: the model, how it fits, covariance parameters, fixed effects, its end. df, information: as `coefficients`."""

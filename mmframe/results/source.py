@@ -28,7 +28,7 @@ from mmframe.results.estimates import Estimates, TermEstimate
 from mmframe.results.memory import ResidualMemory
 from mmframe.results.parameters import parameter_table
 from mmframe.results.predict import Rows, conditional_part
-from mmframe.results.residual import Table, drawn, tables, whitened
+from mmframe.results.residual import Table, drawn, tables, unmixed, whitened
 from mmframe.results.sensitivity import Sensitivity, sensitivity
 from mmframe.results.uncertainty import Uncertainty, uncertainty
 from mmframe.spec.model import ModelSpec
@@ -120,6 +120,18 @@ class Source(ABC):
     @abstractmethod
     def residual_flats(self) -> tuple[Array, ...]:
         """The natural parameters of each stratum of a structured residual, in data units."""
+
+    @property
+    def residual_variance(self) -> Array:
+        """The residual's variance of each row, after weights: (n,)."""
+        if self.memory is not None:
+            return self.memory.own_variance()
+        variance = np.full(self.index.size, self.estimates.sigma2)
+        return variance if self.weights is None else np.asarray(variance / self.weights)
+
+    @abstractmethod
+    def precision(self, columns: Array) -> Array:
+        """R⁻¹ times columns (n, k). Raises StoreError for a saved fit."""
 
     @abstractmethod
     def noise(self, independent: Array) -> Array:
@@ -259,9 +271,7 @@ class FittedSource(Source):
 
     @cached_property
     def pearson(self) -> Array:
-        if self.memory is None:
-            return np.asarray(self._weighted_residual / np.sqrt(self.estimates.sigma2))
-        return np.asarray(self.memory.error / np.sqrt(self.memory.own_variance()))
+        return np.asarray((self.response - self.fitted) / np.sqrt(self.residual_variance))
 
     @cached_property
     def normalized(self) -> Array:
@@ -288,6 +298,12 @@ class FittedSource(Source):
     @property
     def residual_flats(self) -> tuple[Array, ...]:
         return self.residual_terms[1]
+
+    def precision(self, columns: Array) -> Array:
+        if self.design.residual is None:
+            return np.asarray(columns / self.residual_variance[:, None])
+        root = np.ones((self.design.n, 1)) if self.design.root_weights is None else self.design.root_weights[:, None]
+        return np.asarray(root * unmixed(self.design.residual, *self.residual_terms, root * columns))
 
     def noise(self, independent: Array) -> Array:
         """Residuals with the fitted covariance from independent standard normals (n, k)."""

@@ -85,6 +85,9 @@ class StoredSource(Source):
             raise StoreError("this saved fit has no degrees of freedom: its design is large · ask the fit itself")
         return self.kept_sensitivity
 
+    def precision(self, columns: Array) -> Array:
+        raise StoreError("a saved fit holds no data · fit again for leverage and Cook's distances")
+
     def noise(self, independent: Array) -> Array:
         raise StoreError("a saved fit holds no data · fit again to simulate")
 
@@ -94,4 +97,6 @@ class StoredSource(Source):
 
     @property
     def rows(self) -> Rows:
-        raise StoreError("a saved fit holds no data · pass data= to predict; fit again to simulate")
+        raise StoreError(
+            "a saved fit holds no data · pass data= to predict; fit again to simulate, or for leverage and Cook's distances"
+        )

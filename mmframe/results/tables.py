@@ -40,11 +40,11 @@ def glance(fit: FitResult) -> pd.DataFrame:
     )
 
 
-def augment(fit: FitResult) -> pd.DataFrame:
-    """A row an observation: response, fitted (conditional), fixed part, residuals."""
+def augment(fit: FitResult, influence: bool) -> pd.DataFrame:
+    """A row an observation: response, fitted (conditional), fixed part, residuals; and leverage and Cook's distance."""
     fitted = fit.fitted
     residual = fit.residuals()
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "response": fitted + residual,
             "fitted": fitted,
@@ -53,3 +53,4 @@ def augment(fit: FitResult) -> pd.DataFrame:
             "pearson": fit.residuals("pearson"),
         }
     )
+    return table.assign(leverage=fit.leverage(), cooks_distance=fit.cooks_distance()) if influence else table

@@ -110,6 +110,18 @@ def test_fitted_values_residuals_and_missing_rows_of_new_data(fit: mm.FitResult)
     np.testing.assert_allclose(values.iloc[[0, 2, 3]], fit.fitted.iloc[[0, 2, 3]], rtol=1e-12)
 
 
+def test_a_model_without_random_effects_predicts_by_least_squares() -> None:
+    fit = mm.fit("Reaction ~ Days", DATA)
+    X = np.column_stack([np.ones(180), DATA["Days"]])
+    beta, rss, *_ = np.linalg.lstsq(X, DATA["Reaction"], rcond=None)
+    assert fit.random_effects == fit.random_effects_cov == {}
+    np.testing.assert_allclose(fit.fitted, X @ beta, rtol=1e-10)
+    np.testing.assert_allclose(fit.predict(DATA.head(3)), X[:3] @ beta, rtol=1e-10)
+    spread = np.einsum("np,pq,nq->n", X, np.linalg.inv(X.T @ X), X)
+    error = np.sqrt(rss[0] / 178 * (1 + spread))
+    np.testing.assert_allclose(fit.predict(DATA, interval="prediction")["std_error"], error, rtol=1e-8)
+
+
 def test_simulation_has_the_models_mean_and_covariance_and_its_seed(fit: mm.FitResult) -> None:
     y = fit.simulate(4000, seed=1)
     assert y.shape == (180, 4000)
