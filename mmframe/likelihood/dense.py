@@ -173,6 +173,8 @@ class DenseEngine(Engine):
         return tuple(np.sqrt(np.mean(Z**2, axis=0)) for Z in self.Z)
 
     def effects(self, design: Design, G: tuple[Array, ...], beta: Array, R: tuple[Array, ...] = ()) -> Effects:
+        if not design.groupings:
+            return TabledEffects((), (), ())
         inverse, _ = self._inverse(G, R)
         wide, priors, shapes = [], [], []
         for number, grouping in enumerate(design.groupings):
