@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from mmframe import datasets
+from mmframe import datasets, pictures
 from mmframe.builder import ModelBuilder
 from mmframe.comparison import compare
 from mmframe.compat.mixedlm import MixedLM
@@ -46,4 +46,5 @@ __all__ = [
     "fit_spec",
     "load",
     "load_spec",
+    "pictures",
 ]

@@ -74,6 +74,13 @@ class StoreError(MmframeError, ValueError):
     """A saved fit that cannot be read."""
 
 
+class MissingPackageError(MmframeError, ImportError):
+    """A package that only some of mmframe needs, and that is not installed."""
+
+    def __init__(self, issue: Issue) -> None:
+        super().__init__(str(issue))
+
+
 class IdentifiabilityWarning(UserWarning):
     """Covariance parameters that the design cannot tell apart: the fit goes on, and their estimates mean nothing alone."""
 

@@ -14,13 +14,13 @@ from mmframe.likelihood.effects import Effects
 from mmframe.results.estimates import Estimates
 
 
-def find_grouping(estimates: Estimates, name: str) -> int:
-    """The place of a grouping factor; an interaction is found in either order."""
+def find_grouping(estimates: Estimates, name: str, where: str = "group") -> int:
+    """The place of a grouping factor that an argument named; an interaction is found in either order."""
     wanted = sorted(name.split(":"))
     for place, columns in enumerate(estimates.grouping_columns):
         if estimates.grouping_names[place] == name or sorted(columns) == wanted:
             return place
-    raise UnknownNameError(unknown("group", "grouping factor", name, estimates.grouping_names))
+    raise UnknownNameError(unknown(where, "grouping factor", name, estimates.grouping_names))
 
 
 def basis_labels(estimates: Estimates, grouping: int) -> list[str]:

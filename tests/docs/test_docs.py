@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 RUN = [ROOT / "README.md", *PAGES]
-NUMBER_OF_PAGES = 63
+NUMBER_OF_PAGES = 64
 # Theory pages about things that are not a file of mmframe/likelihood.
 OTHER_THEORY = {"pipeline", "em", "derivatives"}
 
@@ -86,6 +86,7 @@ def test_python_blocks_run(
 ) -> None:
     """In order, in one namespace a page; what a block prints is what a text block right after it shows."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")  # pictures need no screen
     namespace: dict[str, Any] = {"__name__": "page"}
     every = blocks(page)
     for block, following in zip(every, [*every[1:], None], strict=True):

@@ -222,3 +222,18 @@ def test_nested_groups_have_keys_of_their_own() -> None:
     fit = mm.fit("Weight ~ Time + (1 | Litter/Pig)", small)
     assert list(fit.random_effects) == ["Litter", "Litter:Pig"]
     assert fit.estimates.engine == "blocked"
+
+
+def test_a_model_without_random_effects_is_that_of_least_squares() -> None:
+    """Its fitted values were refused: there was nothing to stack."""
+    fit = mm.fit("Reaction ~ Days", DATA)
+    X = np.column_stack([np.ones(len(DATA)), DATA["Days"]])
+    fitted = X @ np.linalg.lstsq(X, DATA["Reaction"].to_numpy(), rcond=None)[0]
+    np.testing.assert_allclose(fit.fitted, fitted)
+    np.testing.assert_allclose(fit.residuals("normalized"), (DATA["Reaction"] - fitted) / fit.sigma)
+    assert fit.random_effects == {} and fit.random_effects_cov == {}
+    bands = fit.predict(DATA.head(3), interval="prediction")
+    np.testing.assert_allclose(bands["estimate"], fitted[:3])
+    leverage = np.einsum("np,pq,nq->n", X, np.linalg.inv(X.T @ X), X)
+    np.testing.assert_allclose(bands["std_error"], fit.sigma * np.sqrt(1 + leverage[:3]))
+    assert fit.simulate(2, seed=1).shape == (len(DATA), 2)
