@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from mmframe.design.residual import Stratum
 from mmframe.errors import DataError, Issue, SpecError, StoreError
 from mmframe.identifiable import check_effects, check_parameters, check_repeats, natural_names
 from mmframe.likelihood.engine import Engine
+from mmframe.likelihood.penalty import PenalizedEngine
 from mmframe.likelihood.threads import one_blas_thread
 from mmframe.optimize.clock import Clock
 from mmframe.optimize.found import Found
@@ -117,13 +118,18 @@ class Model:
         def stage_finished(name: str, outcome: Any, value: float) -> None:
             self.registry.notify("mmframe_stage_finished", name=name, outcome=outcome, value=value)
 
-        clock = Clock(dict(self.phases))
+        return self._stages(Pipeline(self.stages, on_step=on_step, on_stage=stage_finished))
+
+    def _stages(self, plan: Pipeline) -> Found:
         start = self.starting_point
         for values in (self.spec.start if self.warm is None else {}, self.spec.fix):
             start = put(self.covariance.terms, self.reported, start, values)
-        return Pipeline(self.stages, on_step=on_step, on_stage=stage_finished).run(
-            self.engine, self.covariance, self.spec.reml, start, clock
-        )
+        return plan.run(self.engine, self.covariance, self.spec.reml, start, Clock(dict(self.phases)))
+
+    def find(self) -> Found:
+        """What the stages find, without a result and without a word to observers: for what fits many times."""
+        with one_blas_thread():
+            return self._stages(Pipeline(self.stages))
 
     def result(self, found: Found) -> FitResult:
         """The result of what the stages found."""
@@ -144,6 +150,28 @@ class Model:
         spec = evolve(self.spec, **changes)
         return evolve(self, spec=spec, stages=resolve(spec, self.registry).stages)
 
+    def holding(self, values: Mapping[str, float]) -> Model:
+        """The same model with some parameters held: covariance parameters by name in data units, fixed effects by their column.
+
+        Raises SpecError, UnknownNameError.
+        """
+        columns = self.design.columns
+        effects = {name: float(v) for name, v in values.items() if name in columns}
+        engine, covariance, spec = self.engine, self.covariance, self.spec
+        if effects:
+            held = np.array([effects.get(name, np.nan) for name in columns])
+            engine = PenalizedEngine(engine, held=held)
+        parameters = {name: v for name, v in values.items() if name not in effects}
+        if parameters:
+            check_values({}, parameters, self.reported)
+            spec = evolve(
+                spec,
+                fix={**spec.fix, **parameters},
+                tie=tuple(names for names in spec.tie if not set(names) & set(parameters)),
+            )
+            covariance = hold(covariance, self.reported, spec.fix, spec.tie)
+        return evolve(self, spec=spec, engine=engine, covariance=covariance)
+
     def responding(self, y: Array) -> Model:
         """The same model for another response (n,), before any offset is taken off: for simulation and the bootstrap."""
         offset = self.design.offset
@@ -156,10 +184,14 @@ class Model:
         source = fit.source
         if not isinstance(source, FittedSource):
             raise StoreError("a saved fit holds no data · fit again")
-        registry, point = default_registry(), source.found.point
+        registry = default_registry()
         stages = resolve(fit.spec, registry).stages
-        warm = (point.flats, point.sigma2)
-        return cls(source.spec, source.design, source.engine, source.covariance, stages, registry, warm=warm)
+        model = cls(source.spec, source.design, source.engine, source.covariance, stages, registry)
+        return model.starting_from(source.found)
+
+    def starting_from(self, found: Found) -> Model:
+        """The same model, which starts where stages ended before."""
+        return evolve(self, warm=(found.point.flats, found.point.sigma2))
 
     def _structure_name(self, structure: CovarianceStructure) -> str:
         """Qualified where it is registered, else the class's own."""

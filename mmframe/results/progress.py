@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, track
 
 from mmframe.optimize.stage import TraceRow
 
@@ -26,3 +27,14 @@ def terminal_progress() -> Iterator[Callable[[TraceRow], None] | None]:
             progress.update(task, description=f"{row.stage} {row.iteration}: −2 log L = {row.value:.6f}")
 
         yield show
+
+
+_Item = TypeVar("_Item")
+
+
+def counted(items: Iterable[_Item], what: str, progress: bool, total: int | None = None) -> Iterable[_Item]:
+    """The items, with a bar on standard error that counts them, where that is asked for and is a terminal."""
+    console = Console(stderr=True)
+    if not (progress and console.is_terminal):
+        return items
+    return track(items, description=what, total=total, console=console, transient=True)

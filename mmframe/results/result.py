@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mmframe.results import (
     effects,
     emmeans,
     influence,
+    intervals,
     parameters,
     residual,
     simulate,
@@ -298,12 +299,31 @@ class FitResult:
             df=df, confidence=confidence, information=information,
         )  # fmt: skip
 
-    def conf_int(self, method: str = "wald", confidence: float = 0.95) -> pd.DataFrame:
-        """lower, upper by name, of the covariance parameters and the fixed effects (Wald)."""
-        if method != "wald":
-            raise SpecError(Issue("conf_int", repr(method), "'wald' in this version"))
-        random = self.parameters_at(confidence).set_index("name")[["lower", "upper"]]
-        return pd.concat([random, self.coefficients(confidence=confidence)[["lower", "upper"]]])
+    def conf_int(
+        self,
+        method: str = "wald",
+        confidence: float = 0.95,
+        *,
+        parameters: Iterable[str] | None = None,
+        progress: bool = False,
+    ) -> pd.DataFrame:
+        """lower, upper by name, of the covariance parameters and the fixed effects, or of those that are named.
+
+        method: "wald", or "profile": where the profile of −2 log L by ML is chi-square's quantile above its minimum; with the
+        columns lower_at_bound and upper_at_bound, True where the interval ends at the parameter's bound.
+        progress: a bar on a terminal. Raises SpecError, UnknownNameError; StoreError for profiles of a saved fit.
+        """
+        return intervals.conf_int(self, method, confidence, parameters, progress)
+
+    def profile(self, parameter: str, confidence: float = 0.95) -> pd.DataFrame:
+        """The profile likelihood of a parameter, all others optimised at each value: value, deviance, zeta (its signed root).
+
+        By ML, also for a fit by REML, as lme4's. Its `attrs` hold the estimate by ML and the interval; `mm.pictures.profile` draws
+        it. A covariate of the variance that are fitted values keeps those of the fit. Raises UnknownNameError, SpecError, StoreError.
+        """
+        from mmframe.refits.profile import profile
+
+        return profile(self, parameter, confidence)
 
     def tidy(self, confidence: float = 0.95) -> pd.DataFrame:
         return tables.tidy(self, confidence)

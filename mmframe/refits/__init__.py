@@ -1,0 +1,1 @@
+"""Inference that fits again: profiles and the bootstrap."""
