@@ -104,8 +104,8 @@ class Profiler:
 
     @classmethod
     def of(cls, fit: FitResult) -> Profiler:
-        """Raises StoreError for a saved fit, SpecError for one with penalties or held effects."""
-        model = Model.of(fit)
+        """Whatever the stages of the fit: each refit is near the last one, where Newton's method is at home. Raises StoreError for a saved fit, SpecError for one with penalties or held effects."""
+        model = Model.of(fit).using(stages=("newton",))
         if isinstance(model.engine, PenalizedEngine):
             raise SpecError(Issue("profile", "a fit with penalties or held fixed effects", "fits without them"))
         if fit.reml:
