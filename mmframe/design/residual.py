@@ -70,6 +70,11 @@ class ResidualDesign:
         parts = {f: getattr(self, f)[rows] for f in ("subject", "stratum", "point", "index")}
         return attrs.evolve(self, **parts, order=_in_order(parts["index"], parts["subject"]))
 
+    def with_subjects(self, subject: NDArray[np.intp]) -> ResidualDesign:
+        """The same rows in other subjects (n,), numbered 0 .. m−1 and without names."""
+        levels = pd.RangeIndex(int(subject.max()) + 1)
+        return attrs.evolve(self, subject=subject, levels=levels, order=_in_order(self.index, subject))
+
 
 def wanted_points(residual: Tree | None, variances: tuple[CovarianceStructure, ...]) -> tuple[LeafSpec, ...] | None:
     """What each leaf of the residual's structure, then each variance function, wants of its columns; None without any."""

@@ -104,7 +104,10 @@ class Profiler:
 
     @classmethod
     def of(cls, fit: FitResult) -> Profiler:
-        """Whatever the stages of the fit: each refit is near the last one, where Newton's method is at home. Raises StoreError for a saved fit, SpecError for one with penalties or held effects."""
+        """Whatever the stages of the fit were: each refit starts near its end, where Newton's method is at home.
+
+        Raises StoreError for a saved fit, SpecError for one with penalties or held effects.
+        """
         model = Model.of(fit).using(stages=("newton",))
         if isinstance(model.engine, PenalizedEngine):
             raise SpecError(Issue("profile", "a fit with penalties or held fixed effects", "fits without them"))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,9 @@ from mmframe.results.estimates import Estimates
 from mmframe.results.predict import encode_rows, predict, put_back
 from mmframe.results.source import Source
 from mmframe.spec.model import ModelSpec
+
+if TYPE_CHECKING:
+    from mmframe.refits.bootstrap import Bootstrap
 
 
 @frozen(eq=False)
@@ -324,6 +327,30 @@ class FitResult:
         from mmframe.refits.profile import profile
 
         return profile(self, parameter, confidence)
+
+    def bootstrap(
+        self,
+        n: int = 1000,
+        seed: int | None = None,
+        *,
+        kind: str = "parametric",
+        by: str | None = None,
+        statistic: Callable[[FitResult], Any] | None = None,
+        workers: int | None = None,
+        progress: bool = False,
+    ) -> Bootstrap:
+        """n refits, to responses drawn from the fit or to groups drawn with replacement; the result has `estimates`,
+        `standard_errors`, `bias`, `conf_int(method, confidence)`, `failed` and `reasons`.
+
+        kind: "parametric" (new random effects and residuals) or "cases": units that share no random effect and no residual
+        subject, or the levels of `by`.   statistic: a function of a FitResult, giving a number or numbers by name; else all
+        parameters.   seed: the same seed gives the same numbers, whatever the workers.   workers: processes; None to choose.
+        By the fit's own criterion, and by Newton's method. Warns of failed refits (BootstrapWarning). Raises SpecError,
+        UnknownNameError; StoreError for a saved fit.
+        """
+        from mmframe.refits.bootstrap import bootstrap
+
+        return bootstrap(self, n, seed, kind, by, statistic, workers, progress)
 
     def tidy(self, confidence: float = 0.95) -> pd.DataFrame:
         return tables.tidy(self, confidence)
