@@ -12,6 +12,8 @@ from scipy.stats import chi2
 from mmframe.covariance.domain import Array
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.model import Model
+from mmframe.refits.likelihood_ratio import share
+from mmframe.refits.many import check_count
 from mmframe.results.result import FitResult
 from mmframe.results.source import FittedSource
 
@@ -19,7 +21,13 @@ from mmframe.results.source import FittedSource
 _NOTHING = 1e-6
 
 
-def compare(*fits: Any) -> pd.DataFrame:
+def compare(
+    *fits: Any,
+    bootstrap: int | None = None,
+    seed: int | None = None,
+    workers: int | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
     """A row a fit, from the simplest to the richest: parameters, AIC, BIC, log-likelihood, deviance, and the likelihood-ratio
     test against the row before.
 
@@ -33,6 +41,10 @@ def compare(*fits: Any) -> pd.DataFrame:
     its correlations with those that the simpler one has) and any fixed effects: equal parts of the chi-square laws of df - 1
     and df degrees of freedom (Stram & Lee 1994, Biometrics 50:1171-1177, case 3). NaN where no variance is tested at zero, where
     several are (the parts then depend on the data), and where a variance of the simpler model is itself zero.
+
+    bootstrap: so many responses are drawn from the simpler model of each pair, and both are fitted to each: p_bootstrap is the
+    share of statistics as large as the observed one, itself counted among them (Davison & Hinkley 1997, section 4.2.3), whatever
+    stands on a boundary.   seed, workers, progress: as `FitResult.bootstrap`.
     Raises SpecError (fewer than two fits), DataError (other data), StoreError (a saved fit that would have to be made again).
     """
     results = [getattr(fit, "mmframe", fit) for fit in fits]
@@ -65,9 +77,13 @@ def compare(*fits: Any) -> pd.DataFrame:
     table["p_value"] = np.where(df > 0, chi2.sf(np.maximum(table["chisq"], 0.0), np.where(df > 0, df, 1.0)), np.nan)
     nested = [False] + [adds_one_effect(made[a], made[b]) for a, b in pairwise(order)]
     table["p_boundary"] = np.where(nested, boundary_tail(table["chisq"].to_numpy(), df.to_numpy()), np.nan)
-    return table[
-        ["n_parameters", "aic", "bic", "loglike", "deviance", "chisq", "df", "p_value", "p_boundary", "refitted"]
-    ]
+    columns = ["n_parameters", "aic", "bic", "loglike", "deviance", "chisq", "df", "p_value", "p_boundary"]
+    if bootstrap is not None:
+        n = check_count("compare: bootstrap", bootstrap)
+        shares = [share(made[a], made[b], n, seed, workers, progress) for a, b in pairwise(order)]
+        table["p_bootstrap"] = [np.nan, *shares]
+        columns.append("p_bootstrap")
+    return table[[*columns, "refitted"]]
 
 
 def adds_one_effect(simpler: FitResult, richer: FitResult) -> bool:

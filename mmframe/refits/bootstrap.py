@@ -17,10 +17,11 @@ from attrs import field, frozen
 from scipy.stats import norm
 
 from mmframe.covariance.domain import Array
+from mmframe.design.units import Units, units_of
 from mmframe.errors import Issue, SpecError
 from mmframe.model import Model
 from mmframe.refits.many import Refit, base_model, check_count, estimates_of, names_of, run
-from mmframe.refits.units import Units, units_of, with_units
+from mmframe.refits.units import with_units
 from mmframe.results.predict import check_confidence
 from mmframe.results.result import FitResult
 from mmframe.results.simulate import simulate

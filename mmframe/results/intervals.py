@@ -13,11 +13,17 @@ from mmframe.errors import Issue, SpecError, UnknownNameError, unknown
 if TYPE_CHECKING:
     from mmframe.results.result import FitResult
 
-METHODS = ("wald", "profile")
+METHODS = ("wald", "profile", "bootstrap")
 
 
 def conf_int(
-    fit: FitResult, method: str, confidence: float, parameters: Iterable[str] | None, progress: bool
+    fit: FitResult,
+    method: str,
+    confidence: float,
+    parameters: Iterable[str] | None,
+    n: int,
+    seed: int | None,
+    progress: bool,
 ) -> pd.DataFrame:
     """See `FitResult.conf_int`."""
     if method not in METHODS:
@@ -26,8 +32,11 @@ def conf_int(
         from mmframe.refits.profile import intervals
 
         return intervals(fit, confidence, parameters, progress)
-    random = fit.parameters_at(confidence).set_index("name")[["lower", "upper"]]
-    table = pd.concat([random, fit.coefficients(confidence=confidence)[["lower", "upper"]]])
+    if method == "bootstrap":
+        table = fit.bootstrap(n, seed, progress=progress).conf_int("percentile", confidence)
+    else:
+        random = fit.parameters_at(confidence).set_index("name")[["lower", "upper"]]
+        table = pd.concat([random, fit.coefficients(confidence=confidence)[["lower", "upper"]]])
     return table if parameters is None else table.loc[named(parameters, list(table.index))]
 
 

@@ -12,10 +12,11 @@ from scipy.stats import bootstrap as scipys
 from scipy.stats import norm
 
 import mmframe as mm
+from mmframe.design.units import units_of
 from mmframe.errors import SpecError, StoreError, UnknownNameError
 from mmframe.model import Model
 from mmframe.refits.bootstrap import BootstrapWarning
-from mmframe.refits.units import units_of, with_units
+from mmframe.refits.units import with_units
 
 SLEEP = mm.datasets.load("sleepstudy")
 FORMULA = "Reaction ~ Days + (Days | Subject)"
@@ -178,6 +179,28 @@ def test_errors(fit: mm.FitResult, how: dict[str, object], words: str) -> None:
     with pytest.raises(SpecError) as caught:
         fit.bootstrap(**how)  # type: ignore[arg-type]
     assert words in str(caught.value)
+
+
+def test_intervals_of_all_parameters(fit: mm.FitResult) -> None:
+    found = fit.conf_int("bootstrap", 0.9, parameters=["corr(Days, Intercept | Subject)", "Days"], n=30, seed=4)
+    made = fit.bootstrap(30, seed=4, workers=1).conf_int(confidence=0.9)
+    pd.testing.assert_frame_equal(found, made.loc[["corr(Intercept, Days | Subject)", "Days"]])
+
+
+def test_likelihood_ratios_under_the_simpler_model() -> None:
+    """Of a fixed effect the share is near the chi-square tail; of a variance at zero near that of the boundary."""
+    rng = np.random.default_rng(9)
+    data = pd.DataFrame({"g": np.repeat(np.arange(30), 4), "x": rng.normal(size=120)})
+    data["y"] = 0.15 * data["x"] + 0.3 * rng.normal(size=30)[data["g"]] + rng.normal(size=120)
+    none, group = mm.fit("y ~ x", data), mm.fit("y ~ x + (1 | g)", data)
+    tested = mm.compare(none, group, bootstrap=200, seed=1, workers=1).iloc[1]
+    assert tested["p_bootstrap"] == pytest.approx(tested["p_boundary"], abs=4 * np.sqrt(0.25 / 200))
+    assert tested["p_bootstrap"] < tested["p_value"]
+    effect = mm.compare(mm.fit("y ~ 1 + (1 | g)", data), group, bootstrap=200, seed=1, workers=1).iloc[1]
+    assert effect["refitted"]
+    assert effect["p_bootstrap"] == pytest.approx(effect["p_value"], abs=4 * np.sqrt(0.25 / 200))
+    # the observed statistic counts among the drawn ones
+    assert tested["p_bootstrap"] * 201 == pytest.approx(round(tested["p_bootstrap"] * 201), abs=1e-9)
 
 
 def test_an_unknown_interval(fit: mm.FitResult) -> None:

@@ -137,7 +137,7 @@ def test_what_cannot_be_profiled(tmp_path: Path) -> None:
     again = mm.load(fit.save(tmp_path / "fit.mmf"))
     with pytest.raises(StoreError, match="fit again"):
         again.conf_int("profile")
-    with pytest.raises(SpecError, match="conf_int: 'likelihood' · allowed: 'wald', 'profile'"):
+    with pytest.raises(SpecError, match="conf_int: 'likelihood' · allowed: 'wald', 'profile', 'bootstrap'"):
         fit.conf_int("likelihood")
     with pytest.raises(UnknownNameError, match="conf_int"):
         fit.conf_int(parameters=["Weeks"])
