@@ -33,8 +33,8 @@ from mmframe.registry.registry import (
 )
 from mmframe.resolution import resolve
 from mmframe.results.bundle import write_bundle
-from mmframe.results.contrast import DF
 from mmframe.results.description import describe_spec
+from mmframe.results.law import DF
 from mmframe.results.result import FitResult
 from mmframe.spec.model import ModelSpec
 from mmframe.spec.yaml_text import load_spec

@@ -44,12 +44,12 @@ def units_of(design: Design, by: str | None, where: str = "cases") -> Units:
         shared.setdefault(":".join(design.residual.group), design.residual.subject)
     if by is not None:
         if by not in shared:
-            raise UnknownNameError(unknown("by", "grouping factor", by, shared))
-        return _collected(by, shared[by])
+            raise UnknownNameError(unknown(where, "grouping factor", by, shared))
+        return collected(by, shared[by])
     if design.residual is not None:
         shared["(residual)"] = design.residual.subject
     if not shared:
-        return _collected("rows", np.arange(design.n))
+        return collected("rows", np.arange(design.n))
     codes = list(shared.values())
     offsets = np.cumsum([design.n, *(int(c.max()) + 1 for c in codes)])
     ends = np.concatenate([c + start for c, start in zip(codes, offsets[:-1], strict=True)])
@@ -57,14 +57,11 @@ def units_of(design: Design, by: str | None, where: str = "cases") -> Units:
     component = connected_components(links, directed=False)[1][: design.n]
     if np.all(component == component[0]):
         given = f"no independent groups: all rows hang together by {', '.join(shared)}"
-        raise SpecError(
-            Issue(
-                "cases", given, "a grouping factor by name", "say by= whose levels are drawn, or use kind='parametric'"
-            )
-        )
-    return _collected(" x ".join(shared), np.unique(component, return_inverse=True)[1])
+        raise SpecError(Issue(where, given, "a grouping factor by name, whose levels are then the units"))
+    return collected(" x ".join(shared), np.unique(component, return_inverse=True)[1])
 
 
-def _collected(name: str, codes: Ints) -> Units:
+def collected(name: str, codes: Ints) -> Units:
+    """Units by their number for each row, (n,)."""
     counts = np.bincount(codes)
     return Units(name, np.argsort(codes, kind="stable"), np.concatenate([[0], np.cumsum(counts[counts > 0])]))

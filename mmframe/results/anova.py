@@ -17,6 +17,7 @@ from mmframe.covariance.domain import Array
 from mmframe.design.fixed_summary import FixedSummary
 from mmframe.errors import Issue, SpecError
 from mmframe.results.contrast import Hypothesis, joint
+from mmframe.results.law import Law
 
 if TYPE_CHECKING:
     from mmframe.results.result import FitResult
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 TYPES = {1: 1, 2: 2, 3: 3, "I": 1, "II": 2, "III": 3}
 
 
-def anova(fit: FitResult, type: int | str, df: str, information: str | None) -> pd.DataFrame:
+def anova(fit: FitResult, type: int | str, law: Law) -> pd.DataFrame:
     """num_df, den_df, statistic (F), p_value of each term, the intercept apart. Raises SpecError."""
     if type not in TYPES:
         raise SpecError(Issue("anova: type", repr(type), "1, 2, 3, or 'I', 'II', 'III'"))
     summary = fit.source.fixed_summary
     rows = [
-        joint(fit, Hypothesis(L, np.zeros(len(L)), ()), df, name, information)
+        joint(fit, Hypothesis(L, np.zeros(len(L)), ()), law, name)
         for name, L in zip(summary.terms, hypotheses(summary, TYPES[type]), strict=True)
     ]
     columns = ["num_df", "den_df", "statistic", "p_value"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,19 +11,15 @@ import pandas as pd
 from attrs import frozen
 from formulaic.errors import FormulaicError
 from formulaic.utils.constraints import LinearConstraints
-from scipy.stats import chi2, f, norm, t
+from scipy.stats import chi2, f, t
 
 from mmframe.covariance.domain import Array
 from mmframe.errors import Issue, SpecError
-from mmframe.results import kenward_roger, satterthwaite
+from mmframe.results.law import Law
 from mmframe.results.predict import check_confidence
 
 if TYPE_CHECKING:
     from mmframe.results.result import FitResult
-
-DF = ("normal", "residual", "satterthwaite", "kenward_roger", "kenward_roger_linear")
-_ADJUSTED = DF[-2:]
-INFORMATION = ("expected", "observed")
 
 
 @frozen(eq=False)
@@ -89,83 +85,29 @@ def linear_equations(text: str, names: Sequence[str]) -> tuple[Array, Array]:
     return np.asarray(found.constraint_matrix, dtype=float), np.asarray(found.constraint_values, dtype=float)
 
 
-@frozen(eq=False)
-class Law:
-    """What a choice of degrees of freedom makes of a fit. phi (p, p): the covariance of β̂ that its tests use.
-    `degrees`: of each row of L;  `joint`: of all rows, with the factor of F."""
-
-    phi: Array
-    degrees: Callable[[Array], Array]
-    joint: Callable[[Array], tuple[float, float]]
-
-
-def law_of(fit: FitResult, df: str, information: str | None) -> Law:
-    """Raises SpecError for an unknown name."""
-    if df not in DF:
-        allowed = ", ".join(repr(d) for d in DF)
-        raise SpecError(Issue("df", repr(df), allowed, "other degrees of freedom are not in this version"))
-    if information is not None and (information not in INFORMATION or df not in _ADJUSTED):
-        allowed = "'expected' or 'observed', with df='kenward_roger' or 'kenward_roger_linear'"
-        raise SpecError(Issue("information", repr(information), allowed))
-    phi = fit.estimates.beta_cov
-    if df in ("normal", "residual"):
-        known = np.inf if df == "normal" else float(fit.nobs - len(phi))
-        return Law(phi, lambda L: np.full(len(L), known), lambda L: (known, 1.0))
-    moves = fit.source.sensitivity
-    gradient, covariance = moves.gradient, moves.covariance
-    if df == "satterthwaite":
-        return Law(
-            phi,
-            lambda L: satterthwaite.degrees(L, phi, gradient, covariance),
-            lambda L: (satterthwaite.joint_degrees(L, phi, gradient, covariance), 1.0),
-        )
-    if df == "kenward_roger" and not moves.linear:
-        given = "'kenward_roger' of a covariance that is not linear in its parameters"
-        action = "its term in second derivatives is not in this version"
-        raise SpecError(Issue("df", given, "'kenward_roger_linear', 'satterthwaite'", action))
-    if information is None:  # as pbkrtest, and as SAS and mmrm
-        plain = fit.spec.residual is None and not fit.spec.variance
-        information = "expected" if plain else "observed"
-    excess = moves.excess
-    if information == "expected":
-        covariance, excess = moves.expected, moves.excess_expected
-    return Law(
-        kenward_roger.adjusted(phi, excess),
-        lambda L: satterthwaite.degrees(L, phi, gradient, covariance),
-        lambda L: kenward_roger.joint_degrees(L, phi, gradient, covariance),
-    )
-
-
-def table(
-    fit: FitResult, hypothesis: Hypothesis, df: str, confidence: float, information: str | None = None
-) -> pd.DataFrame:
+def table(fit: FitResult, hypothesis: Hypothesis, law: Law, confidence: float) -> pd.DataFrame:
     """estimate, std_error, df, statistic, p_value, lower, upper of each row; the test is of its value. Raises SpecError."""
-    used = law_of(fit, df, information)
     check_confidence(confidence)
     L = hypothesis.L
     estimate = L @ fit.estimates.beta
-    error = np.sqrt(np.einsum("rp,pq,rq->r", L, used.phi, L))
-    degrees = used.degrees(L)
+    error = np.sqrt(np.einsum("rp,pq,rq->r", L, law.phi, L))
+    degrees = law.degrees(L)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = (estimate - hypothesis.value) / error
-    law = norm if df == "normal" else t(degrees)
-    half = law.ppf(0.5 + confidence / 2) * error
+    half = t.ppf(0.5 + confidence / 2, degrees) * error
     columns = {
         "estimate": estimate, "std_error": error, "df": degrees, "statistic": statistic,
-        "p_value": 2 * law.sf(np.abs(statistic)), "lower": estimate - half, "upper": estimate + half,
+        "p_value": 2 * t.sf(np.abs(statistic), degrees), "lower": estimate - half, "upper": estimate + half,
     }  # fmt: skip
     return pd.DataFrame(columns, index=list(hypothesis.labels))
 
 
-def joint(
-    fit: FitResult, hypothesis: Hypothesis, df: str, label: str = "joint", information: str | None = None
-) -> pd.DataFrame:
+def joint(fit: FitResult, hypothesis: Hypothesis, law: Law, label: str = "joint") -> pd.DataFrame:
     """num_df, den_df, statistic (F), p_value of all rows at once: a table of one row. Raises SpecError."""
-    used = law_of(fit, df, information)
     L, gap = independent_rows(hypothesis, fit.estimates.beta, fit.estimates.beta_cov)
     rank = len(L)
-    below, factor = used.joint(L) if rank else (np.nan, np.nan)
-    statistic = factor * float(gap @ np.linalg.solve(L @ used.phi @ L.T, gap)) / max(rank, 1)
+    below, factor = law.joint(L) if rank else (np.nan, np.nan)
+    statistic = factor * float(gap @ np.linalg.solve(L @ law.phi @ L.T, gap)) / max(rank, 1)
     p_value = chi2.sf(statistic * rank, rank) if np.isinf(below) else f.sf(statistic, rank, below)
     columns = ["num_df", "den_df", "statistic", "p_value"]
     return pd.DataFrame([[rank, below, statistic, float(p_value)]], columns=columns, index=[label])

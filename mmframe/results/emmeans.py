@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from attrs import frozen
 
 from mmframe.covariance.domain import Array
 from mmframe.errors import Issue, SpecError
-from mmframe.results.contrast import Hypothesis, law_of, table
+from mmframe.results.contrast import Hypothesis, table
+from mmframe.results.law import Law
 from mmframe.results.multiplicity import adjusted, check_adjustment
 from mmframe.results.reference_grid import Grid, reference_grid
 
@@ -25,47 +27,45 @@ CONTRASTS = ("pairwise", "revpairwise", "trt.vs.ctrl", "eff", "consec", "poly")
 _COLUMNS = ["estimate", "std_error", "df", "statistic", "p_value", "lower", "upper"]
 
 
-def emmeans(
-    fit: FitResult,
-    specs: str | Sequence[str],
-    *,
-    by: str | Sequence[str] | None,
-    at: Mapping[str, Any] | None,
-    contrast: Any,
-    adjust: str | None,
-    trend: str | None,
-    weights: str,
-    df: str,
-    confidence: float,
-    information: str | None,
-) -> pd.DataFrame:
+@frozen(eq=False)
+class Asked:
+    """What is asked for beside the factors; see `FitResult.emmeans`."""
+
+    by: str | Sequence[str] | None
+    at: Mapping[str, Any] | None
+    contrast: Any
+    adjust: str | None
+    trend: str | None
+    weights: str
+    confidence: float
+
+
+def emmeans(fit: FitResult, specs: str | Sequence[str], asked: Asked, law: Law) -> pd.DataFrame:
     """See `FitResult.emmeans`."""
     names, within, written = read_specs(specs)
+    by = asked.by
     within = within if by is None else [by] if isinstance(by, str) else list(by)
-    contrast = written if contrast is None else contrast
-    if adjust is None:
-        adjust = "tukey" if isinstance(contrast, str) and contrast in ("pairwise", "revpairwise") else "none"
+    contrast = written if asked.contrast is None else asked.contrast
+    pairs = isinstance(contrast, str) and contrast in ("pairwise", "revpairwise")
+    adjust = asked.adjust or ("tukey" if pairs else "none")
     check_adjustment(adjust)
-    if adjust == "tukey" and not (isinstance(contrast, str) and contrast in ("pairwise", "revpairwise")):
+    if adjust == "tukey" and not pairs:
         allowed = "'none', 'bonferroni', 'holm', 'sidak', 'mvt'"
         raise SpecError(Issue("adjust", "'tukey', which is for contrast='pairwise'", allowed))
-    grid = reference_grid(fit.source.encoding, fit.source.fixed_summary, at, trend)
+    grid = reference_grid(fit.source.encoding, fit.source.fixed_summary, asked.at, asked.trend)
     own = [name for name in names if name not in within]
-    cells, W = grid.averages([*within, *own], fit.source.fixed_summary, weights)
-    families = len(W) if not own else math.prod(len(grid.values[name]) for name in own)
-    count = len(W) // families if families else 0
+    cells, W = grid.averages([*within, *own], fit.source.fixed_summary, asked.weights)
+    size = math.prod(len(grid.values[name]) for name in own)
     out = []
-    for k in range(count):
-        part = slice(k * families, (k + 1) * families)
-        labels, rows = cells.iloc[part].reset_index(drop=True), W[part]
+    for start in range(0, len(W), size):
+        labels, rows = cells.iloc[start : start + size].reset_index(drop=True), W[start : start + size]
         if contrast is not None:
             told, C = contrasts(
                 contrast, [", ".join(map(_label, own, row)) for row in labels[own].to_numpy(dtype=object)]
             )
             kept = labels[list(within)].iloc[[0] * len(told)].reset_index(drop=True)
             labels, rows = kept.assign(contrast=told), C @ rows
-        found = _family(fit, grid, rows, families, adjust, df, confidence, information)
-        out.append(pd.concat([labels, found], axis=1))
+        out.append(pd.concat([labels, _family(fit, grid, rows, size, adjust, asked.confidence, law)], axis=1))
     return pd.concat(out, ignore_index=True)
 
 
@@ -75,25 +75,16 @@ def _label(name: str, level: Any) -> str:
     return name + text if re.fullmatch(r"[-+.\d]+(e[-+]?\d+)?", text) else text
 
 
-def _family(
-    fit: FitResult,
-    grid: Grid,
-    W: Array,
-    means: int,
-    adjust: str,
-    df: str,
-    confidence: float,
-    information: str | None,
-) -> pd.DataFrame:
+def _family(fit: FitResult, grid: Grid, W: Array, means: int, adjust: str, confidence: float, law: Law) -> pd.DataFrame:
     """The table of one family of averages; NaN where one is not estimable."""
     found = pd.DataFrame(np.nan, index=range(len(W)), columns=_COLUMNS)
     good = np.flatnonzero(grid.estimable(W) & np.all(np.isfinite(W), axis=1))
     if not good.size:
         return found
     L = W[good] @ grid.X
-    told = table(fit, Hypothesis(L, np.zeros(len(L)), tuple(map(str, good))), df, confidence, information)
+    told = table(fit, Hypothesis(L, np.zeros(len(L)), tuple(map(str, good))), law, confidence)
     if adjust != "none":
-        covariance = L @ law_of(fit, df, information).phi @ L.T
+        covariance = L @ law.phi @ L.T
         error = np.sqrt(np.diag(covariance))
         p_value, half = adjusted(
             told["statistic"].to_numpy(),

@@ -13,7 +13,9 @@ from attrs import frozen
 
 from mmframe.results import anova, contrast, emmeans, intervals, summary, tables
 from mmframe.results.diagnostics import Diagnostics, diagnostics
+from mmframe.results.law import How, law_of
 from mmframe.results.record import FitRecord
+from mmframe.results.robust import Robust
 
 if TYPE_CHECKING:
     from mmframe.refits.bootstrap import Bootstrap
@@ -26,20 +28,26 @@ class FitResult(FitRecord):
     # tables and text
 
     def coefficients(
-        self, df: str = "normal", confidence: float = 0.95, *, information: str | None = None
+        self,
+        df: str = "normal",
+        confidence: float = 0.95,
+        *,
+        information: str | None = None,
+        robust: str | None = None,
+        cluster: Any = None,
     ) -> pd.DataFrame:
         """estimate, std_error, df, statistic, p_value, lower, upper of each fixed effect.
 
-        df: "normal" (infinitely many), "residual" (n − p), "satterthwaite", "kenward_roger" (Kenward & Roger 1997, with larger
-        standard errors) or "kenward_roger_linear" (the same without second derivatives of Σ). These are equal where Σ is linear in
-        variances and covariances; elsewhere only the latter is in this version.   information: what Kenward and Roger's takes for
-        the covariance of the covariance parameters, "expected" (as pbkrtest; the default without a residual structure) or
-        "observed" (as SAS and mmrm; the default with one). Raises SpecError.
+        df: "normal" (infinitely many), "residual" (n − p), "between_within" (of nested groups), "containment" (SAS's),
+        "satterthwaite", "kenward_roger" (Kenward & Roger 1997, with larger standard errors) or "kenward_roger_linear" (the same
+        without second derivatives of Σ).   information: what Kenward and Roger's takes for the covariance of the covariance
+        parameters, "expected" (as pbkrtest; the default without a residual structure) or "observed" (as SAS and mmrm; the
+        default with one).   robust, cluster: a cluster-robust covariance, as `robust_cov`; with its own Satterthwaite degrees of
+        freedom. Raises SpecError, StoreError.
         """
-        every = contrast.Hypothesis(
-            np.eye(len(self.estimates.columns)), np.zeros(len(self.estimates.columns)), tuple(self.estimates.columns)
-        )
-        return contrast.table(self, every, df, confidence, information)
+        columns = tuple(self.estimates.columns)
+        every = contrast.Hypothesis(np.eye(len(columns)), np.zeros(len(columns)), columns)
+        return contrast.table(self, every, law_of(self, How(df, information, robust, cluster)), confidence)
 
     def contrast(
         self,
@@ -49,25 +57,34 @@ class FitResult(FitRecord):
         joint: bool = False,
         confidence: float = 0.95,
         information: str | None = None,
+        robust: str | None = None,
+        cluster: Any = None,
     ) -> pd.DataFrame:
         """Linear contrasts of the fixed effects: each by itself, as `coefficients`; joint: all at once, num_df, den_df, statistic
         (F), p_value.
 
         hypothesis: a matrix over the coefficients, a DataFrame or a mapping by their names, a pair (matrix, value), or text such as
-        `"x - z"`, `"Days = 10"`, `"x = 0, z = 0"`.   df, information: as `coefficients`. Raises SpecError.
+        `"x - z"`, `"Days = 10"`, `"x = 0, z = 0"`.   df, information, robust, cluster: as `coefficients`. Raises SpecError.
         """
         read = contrast.read(hypothesis, self.estimates.columns)
-        if joint:
-            return contrast.joint(self, read, df, information=information)
-        return contrast.table(self, read, df, confidence, information)
+        law = law_of(self, How(df, information, robust, cluster))
+        return contrast.joint(self, read, law) if joint else contrast.table(self, read, law, confidence)
 
-    def anova(self, type: int | str = 3, df: str = "satterthwaite", *, information: str | None = None) -> pd.DataFrame:
+    def anova(
+        self,
+        type: int | str = 3,
+        df: str = "satterthwaite",
+        *,
+        information: str | None = None,
+        robust: str | None = None,
+        cluster: Any = None,
+    ) -> pd.DataFrame:
         """F tests of the terms of the fixed effects: num_df, den_df, statistic, p_value.
 
         type: 1 (each term after those before it), 2 (after all that do not contain it) or 3 (SAS's: levels with equal weights,
-        whatever their coding).   df, information: as `coefficients`. Raises SpecError.
+        whatever their coding).   df, information, robust, cluster: as `coefficients`. Raises SpecError.
         """
-        return anova.anova(self, type, df, information)
+        return anova.anova(self, type, law_of(self, How(df, information, robust, cluster)))
 
     def emmeans(
         self,
@@ -82,6 +99,8 @@ class FitResult(FitRecord):
         weights: str = "equal",
         confidence: float = 0.95,
         information: str | None = None,
+        robust: str | None = None,
+        cluster: Any = None,
     ) -> pd.DataFrame:
         """Estimated marginal means: the factors, then as `coefficients`; NaN where the data do not determine one.
 
@@ -90,12 +109,21 @@ class FitResult(FitRecord):
         "eff", "consec", "poly", {name: coefficients} or a matrix; a table with the column `contrast`, a family within each level
         of `by`.   adjust: "none", "tukey" (the default of pairwise), "bonferroni", "holm", "sidak", "mvt".   trend: a covariate,
         for its slopes in place of means.   weights: "equal" or "proportional", of the levels averaged over.   An offset counts
-        as zero.   df, information: as `coefficients`. Raises SpecError, UnknownNameError.
+        as zero.   df, information, robust, cluster: as `coefficients`. Raises SpecError, UnknownNameError.
         """
-        return emmeans.emmeans(
-            self, specs, by=by, at=at, contrast=contrast, adjust=adjust, trend=trend, weights=weights,
-            df=df, confidence=confidence, information=information,
-        )  # fmt: skip
+        law = law_of(self, How(df, information, robust, cluster))
+        asked = emmeans.Asked(by, at, contrast, adjust, trend, weights, confidence)
+        return emmeans.emmeans(self, specs, asked, law)
+
+    def robust_cov(self, kind: str = "CR2", cluster: Any = None) -> pd.DataFrame:
+        """The cluster-robust covariance of the fixed effects, (p, p).
+
+        kind: "CR0" (the sandwich), "CR1", "CR2" (unbiased where the model is right) or "CR3" (near the jackknife).   cluster: a
+        grouping factor, a column of the fixed effects or one value a row; None for the units that the model takes as
+        independent. Raises SpecError, UnknownNameError; StoreError for a saved fit.
+        """
+        names = list(self.estimates.columns)
+        return pd.DataFrame(Robust.of(self.source, kind, cluster).cov, index=names, columns=names)
 
     def conf_int(
         self,

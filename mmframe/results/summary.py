@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LAWS = {
     "normal": "Wald, normal",
     "residual": "t, n - p degrees of freedom",
+    "between_within": "t, degrees of freedom between and within groups",
+    "containment": "t, degrees of freedom by containment",
     "satterthwaite": "t, Satterthwaite's degrees of freedom",
     "kenward_roger": "t, Kenward and Roger's errors and degrees of freedom",
     "kenward_roger_linear": "t, Kenward and Roger's errors and degrees of freedom, without second derivatives",

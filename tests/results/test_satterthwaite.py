@@ -138,7 +138,7 @@ def test_wrong_contrasts_are_refused(wrong: Any, message: str) -> None:
     with pytest.raises(SpecError) as caught:
         fit.contrast(wrong)
     assert message in str(caught.value)
-    with pytest.raises(SpecError, match="'normal', 'residual', 'satterthwaite'"):
+    with pytest.raises(SpecError, match="'normal', 'residual', 'between_within'"):
         fit.contrast("Days", df="exact")
 
 
