@@ -124,9 +124,6 @@ class CovarianceStructure(ABC):
     index_kind: ClassVar[IndexKind] = UNORDERED
     unit: ClassVar[bool] = False  # carries no scale: a variance function, which multiplies a structure that does
     singular: ClassVar[bool] = False  # never positive definite: for random effects only
-    linear: ClassVar[bool] = (
-        False  # SAS's parameters are entries of Σ, in which it is linear: Kenward and Roger's term is zero
-    )
     numbered: ClassVar[bool] = False  # the number of the point (0, 1, ...) comes as the last column of the index
 
     @abstractmethod
@@ -147,6 +144,11 @@ class CovarianceStructure(ABC):
 
     def report(self, phi: Phi, points: Points) -> Any:
         """Further quantities that users want to read, by name; standard errors come by the delta method."""
+        return NotImplemented
+
+    def customary(self, phi: Phi, points: Points) -> Any:
+        """φ as the field writes this structure's parameters, where that is otherwise (SAS's, where it has the structure): an array
+        of as many numbers as φ has. Kenward and Roger's covariance depends on the choice. Else φ itself, as users read it."""
         return NotImplemented
 
     def markov(self, points: Points) -> bool:

@@ -90,7 +90,9 @@ def table(fit: FitResult, hypothesis: Hypothesis, law: Law, confidence: float) -
     check_confidence(confidence)
     L = hypothesis.L
     estimate = L @ fit.estimates.beta
-    error = np.sqrt(np.einsum("rp,pq,rq->r", L, law.phi, L))
+    variance = np.einsum("rp,pq,rq->r", L, law.phi, L)
+    # Kenward and Roger's may not be positive, where the covariance parameters are hardly known
+    error = np.sqrt(np.where(variance >= 0, variance, np.nan))
     degrees = law.degrees(L)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = (estimate - hypothesis.value) / error

@@ -22,7 +22,7 @@ DF = (
 )  # fmt: skip
 _OF_DESIGN = ("between_within", "containment")
 _ADJUSTED = ("kenward_roger", "kenward_roger_linear")
-INFORMATION = ("expected", "observed")
+INFORMATION = ("observed", "expected")
 
 
 @frozen(eq=False)
@@ -78,10 +78,6 @@ def law_of(fit: FitResult, how: How) -> Law:
             lambda L: satterthwaite.degrees(L, phi, gradient, covariance),
             lambda L: (satterthwaite.joint_degrees(L, phi, gradient, covariance), 1.0),
         )
-    if df == "kenward_roger" and not moves.linear:
-        given = "'kenward_roger' of a covariance that is not linear in its parameters"
-        action = "its term in second derivatives is not in this version"
-        raise SpecError(Issue("df", given, "'kenward_roger_linear', 'satterthwaite'", action))
     information = how.information
     if information is None:  # as pbkrtest, and as SAS and mmrm
         plain = fit.spec.residual is None and not fit.spec.variance
@@ -89,6 +85,8 @@ def law_of(fit: FitResult, how: How) -> Law:
     excess = moves.excess
     if information == "expected":
         covariance, excess = moves.expected, moves.excess_expected
+    if df == "kenward_roger":
+        excess = excess - fit.source.second_order[INFORMATION.index(information)] / 4
     return Law(
         kenward_roger.adjusted(phi, excess),
         lambda L: satterthwaite.degrees(L, phi, gradient, covariance),

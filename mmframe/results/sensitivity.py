@@ -21,7 +21,7 @@ from mmframe.results.uncertainty import Uncertainty, inverse_information
 class Sensitivity:
     """gradient (k, p, p): ∂Φ/∂θ_j.   covariance (k, k): of θ̂ by the observed information; expected (k, k): by the expected one.
     excess, excess_expected (p, p): Φ Σ_jl W_jl (Q_jl − P_jΦP_l) Φ with either for W, Q_jl = X'Σ⁻¹Σ_jΣ⁻¹Σ_lΣ⁻¹X and
-    P_j = X'Σ⁻¹Σ_jΣ⁻¹X.   linear: whether Σ is linear in the parameters in which SAS writes it.
+    P_j = X'Σ⁻¹Σ_jΣ⁻¹X.   within, within_expected (p, p): Φ Σ_jl W_jl Q_jl Φ.
     In coordinates of no meaning by themselves: only what does not depend on their choice is to be made of them.
     """
 
@@ -30,7 +30,8 @@ class Sensitivity:
     expected: Array
     excess: Array
     excess_expected: Array
-    linear: bool
+    within: Array
+    within_expected: Array
 
 
 def sensitivity(engine: Engine, found: Found, known: Uncertainty, *, reml: bool) -> Sensitivity:
@@ -41,14 +42,11 @@ def sensitivity(engine: Engine, found: Found, known: Uncertainty, *, reml: bool)
             " · allowed: df='normal' or 'residual'"
         )
     cover, theta = known.cover, known.theta
-    # held and tied parameters may leave a curve of what was linear
-    whole = bool(cover.free.all()) and bool(np.array_equal(cover.source, np.arange(cover.source.size)))
-    linear = whole and all(t.structure.linear for t in cover.terms)
     phi = found.evaluation.beta_cov
     p, k = len(phi), theta.size
     if not k or not p:
         nothing = np.zeros((p, p))
-        return Sensitivity(np.zeros((k, p, p)), known.covariance, known.covariance, nothing, nothing, linear)
+        return Sensitivity(np.zeros((k, p, p)), known.covariance, known.covariance, *4 * (nothing,))
     G, R, sigma2 = cover.matrices(theta)
     tangents, R_tangents, dsigma2 = cover.tangents(theta)
     assert sigma2 is not None
@@ -69,12 +67,14 @@ def sensitivity(engine: Engine, found: Found, known: Uncertainty, *, reml: bool)
     )
     expected = inverse_information(information)[0]
 
-    def excess(W: Array) -> Array:
+    def sums_of(W: Array) -> tuple[Array, Array]:
+        """Φ Σ W_jl (Q_jl − P_jΦP_l) Φ and Φ Σ W_jl Q_jl Φ."""
         middle = 2 * np.tensordot(W @ share, inside, axes=1) + (share @ W @ share) * still
         if moves:  # summed before anything else: Q is the largest array here
             Q = np.tensordot(W, curvature.Q[:k, :k, :p, :p], axes=([0, 1], [0, 1]))
             middle = middle + columns.T @ Q @ columns / sigma2
-        middle = middle - np.einsum("jab,jbc->ac", np.tensordot(W, P @ phi, axes=1), P)
-        return np.asarray(phi @ (middle + middle.T) @ phi / 2)
+        less = np.einsum("jab,jbc->ac", np.tensordot(W, P @ phi, axes=1), P)
+        return tuple(np.asarray(phi @ (m + m.T) @ phi / 2) for m in (middle - less, middle))  # type: ignore[return-value]
 
-    return Sensitivity(phi @ P @ phi, known.covariance, expected, excess(known.covariance), excess(expected), linear)
+    (excess, within), (excess_expected, within_expected) = sums_of(known.covariance), sums_of(expected)
+    return Sensitivity(phi @ P @ phi, known.covariance, expected, excess, excess_expected, within, within_expected)

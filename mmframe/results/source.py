@@ -29,6 +29,7 @@ from mmframe.results.memory import ResidualMemory
 from mmframe.results.parameters import parameter_table
 from mmframe.results.predict import Rows, conditional_part
 from mmframe.results.residual import Table, drawn, tables, unmixed, whitened
+from mmframe.results.second_order import second_term
 from mmframe.results.sensitivity import Sensitivity, sensitivity
 from mmframe.results.uncertainty import Uncertainty, uncertainty
 from mmframe.spec.model import ModelSpec
@@ -53,9 +54,15 @@ class Source(ABC):
         """How the covariance of β̂ moves with the covariance parameters. Raises EngineRefusedError, StoreError."""
 
     @property
+    @abstractmethod
+    def second_order(self) -> tuple[Array, Array]:
+        """Φ Σ_jl W_jl R_jl Φ (p, p), R_jl of the second derivatives of Σ, with the observed and the expected information for W.
+        Raises EngineRefusedError, StoreError."""
+
+    @property
+    @abstractmethod
     def kept_sensitivity(self) -> Sensitivity | None:
-        """What a file keeps of it: None where it would take long."""
-        return self.sensitivity
+        """What a file keeps: None where it would take long."""
 
     @property
     @abstractmethod
@@ -210,6 +217,14 @@ class FittedSource(Source):
     @cached_property
     def sensitivity(self) -> Sensitivity:
         return sensitivity(self.engine, self.found, self.uncertainty, reml=self.spec.reml)
+
+    @cached_property
+    def second_order(self) -> tuple[Array, Array]:
+        moves, phi = self.sensitivity, self.found.evaluation.beta_cov
+        return (
+            second_term(self.engine, self.uncertainty, phi, moves.covariance, moves.within),
+            second_term(self.engine, self.uncertainty, phi, moves.expected, moves.within_expected),
+        )
 
     @property
     def kept_sensitivity(self) -> Sensitivity | None:

@@ -28,7 +28,7 @@ from mmframe.results.stored_source import StoredSource
 from mmframe.spec.document import from_dict
 from mmframe.spec.written import as_named, to_dict
 
-FORMAT = 1
+FORMAT = 2
 _MATRIX = "(a matrix)"  # stands in a saved specification for a relationship that was no file
 _JSON, _ARRAYS = "fit.json", "arrays.npz"
 
@@ -155,7 +155,8 @@ def write_fit(fit: FitResult, archive: zipfile.ZipFile) -> None:
         "memory": write.value(write_memory(source.memory, source.residual_flats)),
         "pearson": write.array(source.pearson),
         "normalized": write.array(source.normalized),
-        "sensitivity": write.value(None if moves is None else list(attrs.astuple(moves, recurse=False))),
+        "sensitivity": write.value(None if moves is None else fields_of(moves)),
+        "second_order": write.value(None if moves is None else source.second_order),
         "encoding": write.value(write_encoding(source.encoding)),
         "fixed_summary": write.value(fields_of(source.fixed_summary)),
     }
@@ -239,7 +240,8 @@ def read_fit(archive: zipfile.ZipFile, path: str | Path) -> FitResult:
             read.value(document["pearson"]),
             read.value(document["normalized"]),
             read_memory(read.value(document["memory"]), spec),
-            None if document["sensitivity"] is None else Sensitivity(*read.value(document["sensitivity"])),
+            None if document["sensitivity"] is None else Sensitivity(**read.value(document["sensitivity"])),
+            read.value(document["second_order"]),
             FixedSummary(**read.value(document["fixed_summary"])),
         )
         return FitResult(spec, source.estimates, source)

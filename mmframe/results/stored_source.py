@@ -38,6 +38,7 @@ class StoredSource(Source):
     normalized: Array
     memory: ResidualMemory | None
     kept_sensitivity: Sensitivity | None
+    kept_second_order: tuple[Array, Array] | None
     fixed_summary: FixedSummary
 
     @property
@@ -84,6 +85,11 @@ class StoredSource(Source):
         if self.kept_sensitivity is None:
             raise StoreError("this saved fit has no degrees of freedom: its design is large · ask the fit itself")
         return self.kept_sensitivity
+
+    @property
+    def second_order(self) -> tuple[Array, Array]:
+        assert self.kept_second_order is not None, "it is kept with the sensitivity, which is asked for first"
+        return self.kept_second_order
 
     def precision(self, columns: Array) -> Array:
         raise StoreError("a saved fit holds no data · fit again for leverage and Cook's distances")

@@ -8,7 +8,7 @@ import numpy as np
 
 from mmframe.covariance.combine import Piece, Product
 from mmframe.covariance.cover import cover
-from mmframe.covariance.derivative import central_differences, flatten_phi, jacobian, make_phi
+from mmframe.covariance.derivative import central_differences, jacobian, make_phi
 from mmframe.covariance.domain import Array, Box
 from mmframe.covariance.parameterization import Parameterization
 from mmframe.covariance.project import divergence, project_numerically
@@ -48,7 +48,7 @@ def check_covariance_structure(structure: CovarianceStructure, sizes: tuple[int,
             _positive_definite(structure, params, points, sample, inside=False)
         if size == max(sizes):  # at few points a shape may have nothing to shape
             _identifiable(structure, params, points)
-            _linear(structure, params, points)
+            _customary(structure, params, points)
         if not structure.singular:
             _projection(structure, points)
         _report(structure, params, points)
@@ -61,7 +61,7 @@ def check_covariance_structure(structure: CovarianceStructure, sizes: tuple[int,
         "a chain has a tridiagonal inverse",
         "the Jacobian equals differences",
         "parameters are identifiable",
-        "a linear structure spans a space of as many dimensions as it has parameters",
+        "customary parameters are a change of parameters",
         "the projection is a minimum",
         "reports are finite",
     ]
@@ -232,17 +232,24 @@ def _identifiable(structure: CovarianceStructure, params: tuple[Param, ...], poi
     )
 
 
-def _linear(structure: CovarianceStructure, params: tuple[Param, ...], points: Points) -> None:
-    """Where `linear` is claimed: the matrices Σ(φ) span no more dimensions than there are parameters."""
-    if not structure.linear:
+def _customary(structure: CovarianceStructure, params: tuple[Param, ...], points: Points) -> None:
+    """They are as many as φ, and φ follows from them: their derivatives are of full rank."""
+    if structure.customary(make_phi(params, samples(params)[0]), points) is NotImplemented:
         return
-    rng, size = np.random.default_rng(0), samples(params)[0].size
-    flats = [flatten_phi(params, {p.name: p.domain.sample(rng) for p in params}) for _ in range(2 * size + 3)]
-    matrices = np.array([_sigma(structure, params, flat, points.index).ravel() for flat in flats])
-    rank = np.linalg.matrix_rank(matrices / np.abs(matrices).max(axis=1, keepdims=True), tol=1e-8)
-    assert rank <= size, (
-        f"{structure.name}: linear, but its matrices span more than {size} dimensions, as many as its parameters"
-    )
+    for flat in samples(params):
+
+        def read(v: Array) -> Array:
+            return np.asarray(structure.customary(make_phi(params, v), points), dtype=float)
+
+        found = read(flat)
+        assert found.shape == flat.shape, (
+            f"{structure.name}: customary() gave {found.size} numbers for {flat.size} parameters"
+        )
+        slopes = central_differences(read, flat)
+        scaled = slopes / np.maximum(np.linalg.norm(slopes, axis=1, keepdims=True), 1e-300)
+        assert not flat.size or np.linalg.svd(scaled, compute_uv=False)[-1] > 1e-8, (
+            f"{structure.name}: customary() does not tell its parameters apart"
+        )
 
 
 def _projection(structure: CovarianceStructure, points: Points) -> None:

@@ -69,6 +69,12 @@ class Spatial(CovarianceStructure):
             "nugget": (phi.variance * (np.eye(rho.shape[-1]) - rho))[None],
         }
 
+    def customary(self, phi: Phi, points: Points) -> Any:
+        """With a nugget: the variances of what is spatial and of what is not, with the range between them."""
+        if "nugget" not in phi:
+            return NotImplemented
+        return [phi.variance * (1.0 - phi.nugget), phi.range, phi.variance * phi.nugget]
+
     def _correlation(self, phi: Phi, index: Any) -> tuple[Any, Any, Any]:
         """The correlations, u times their slope in u, and rho without the nugget."""
         rho, slope = self.decay(distances(index) / _reach(phi))

@@ -16,7 +16,6 @@ class CompoundSymmetry(CovarianceStructure):
 
     name = "compound_symmetry"
     aliases = ("cs",)
-    linear = True
 
     def params(self, points: Points) -> tuple[Param, ...]:
         variance = Param("variance", Positive(), scale_power=2)
@@ -32,6 +31,10 @@ class CompoundSymmetry(CovarianceStructure):
         same = same_point(index)
         rho = phi.get("rho", 0.0)
         return {"variance": (same + rho * (1.0 - same))[None], "rho": (phi.variance * (1.0 - same))[None]}
+
+    def customary(self, phi: Phi, points: Points) -> Any:
+        """The variance and the covariance."""
+        return [phi.variance, *([phi.variance * phi.rho] if "rho" in phi else [])]
 
     def project(self, target: Any, index: Any) -> Any:
         m = target.shape[0]

@@ -16,7 +16,6 @@ class Diagonal(CovarianceStructure):
 
     name = "diagonal"
     aliases = ("diag",)
-    linear = True
 
     def params(self, points: Points) -> tuple[Param, ...]:
         return (Param("variance", Positive(points.size), scale_power=2),)

@@ -67,6 +67,11 @@ class Heterogeneous(CovarianceStructure):
         shapes = {p: scale * np.asarray(inner[p]) for p in phi if p != _SCALE}
         return {_SCALE: rows + np.swapaxes(rows, -1, -2), **shapes}
 
+    def customary(self, phi: Phi, points: Points) -> Any:
+        """The variances, and correlations where the structure's own are covariances."""
+        inner = self.structure.customary(_at_one(phi), self._points(points))
+        return NotImplemented if inner is NotImplemented else [*phi[_SCALE], *np.asarray(inner)[1:]]
+
     def report(self, phi: Phi, points: Points) -> Any:
         return self.structure.report(_at_one(phi), self._points(points))
 

@@ -34,7 +34,6 @@ class Toeplitz(CovarianceStructure):
     name = "toeplitz"
     aliases = ("toep",)
     index_kind = POSITION
-    linear = True
     bands: int = field(default=0)
 
     @bands.validator
@@ -75,6 +74,12 @@ class Toeplitz(CovarianceStructure):
         within = _within(index, moved)
         correlation, slopes = moved[0].real[within], phi.variance * moved[1:].imag[:, within] / _STEP
         return {"variance": correlation[None], **dict(zip(layout.names, slopes[:, None], strict=True))}
+
+    def customary(self, phi: Phi, points: Points) -> Any:
+        """The variance and the covariances by lag."""
+        layout = _Layout.of(tuple(phi))
+        by_lag = self._by_lag(layout, layout.values(phi))
+        return phi.variance * by_lag[[0, *layout.lags]]
 
     def report(self, phi: Phi, points: Points) -> Any:
         layout = _Layout.of(tuple(phi))

@@ -25,7 +25,6 @@ class Unstructured(CovarianceStructure):
 
     name = "unstructured"
     aliases = ("us",)
-    linear = True
 
     def params(self, points: Points) -> tuple[Param, ...]:
         return (Param("covariance", PositiveDefinite(points.size), scale_power=2),)

@@ -16,7 +16,6 @@ class VarianceComponent(CovarianceStructure):
 
     name = "variance_component"
     aliases = ("vc", "identity")
-    linear = True
 
     def params(self, points: Points) -> tuple[Param, ...]:
         return (Param("variance", Positive(), scale_power=2),)
