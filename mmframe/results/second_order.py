@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 from attrs import frozen
 
-from mmframe.covariance.derivative import central_differences, parts
+from mmframe.covariance.derivative import central_differences, parts, typical_sizes
 from mmframe.covariance.domain import Array, OutsideDomainError
 from mmframe.covariance.structure import CovarianceStructure
 from mmframe.covariance.term import BoundTerm
@@ -103,7 +103,10 @@ def second_term(engine: Engine, known: Uncertainty, phi: Array, W: Array, within
             return customary(term, part)
 
         second = _along(psi, flat[place], own, _SECOND, 12.0)
-        first = central_differences(psi, flat[place], np.maximum(np.sqrt(sum(d**2 for d in own)), 1e-300)).T
+        size = np.sqrt(np.sum(np.square(own), axis=0))
+        first = central_differences(
+            psi, flat[place], np.where(size > 0, size, typical_sizes(term.params, flat[place]))
+        ).T
         bend[place] = np.linalg.lstsq(first, second, rcond=None)[0]
     size = np.sqrt(np.sum(np.square(directions), axis=0))
     length = float(np.max(np.abs(bend) / np.maximum(size, 1e-300), initial=0.0, where=size > 0))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmframe.api import CovarianceStructure, Interval, Param, Points, Positive, PositiveDefinite, Psd, lags
+from mmframe.api import CovarianceStructure, Interval, Param, Phi, Points, Positive, PositiveDefinite, Psd, lags
 from mmframe.covariance.derivative import DerivativeMethod, choose_method, jacobian
 from mmframe.covariance.domain import OutsideDomainError, psd_root, unvech, vech, vech_basis
 from mmframe.covariance.matrix_bijections import StandardDeviationsCorrelations
@@ -86,11 +86,13 @@ class WrongJacobian(Exponential):
         return {"variance": (phi.rho ** lags(index))[None], "rho": (phi.variance * lags(index))[None]}
 
 
-class NotLinear(Exponential):
-    """Claims to be linear in its parameters; its powers are not."""
+class TwiceTheSame(Exponential):
+    """Its customary parameters are one number, twice."""
 
-    name = "not_linear"
-    linear = True
+    name = "twice_the_same"
+
+    def customary(self, phi: Phi, points: Points) -> Any:
+        return [phi.variance, phi.variance]
 
 
 class WrongPower(Exponential):
@@ -128,7 +130,7 @@ class ByOrder(Exponential):
     [
         (TwoAtOnce(), "does not tell apart"),
         (WrongJacobian(), "Jacobian"),
-        (NotLinear(), "more than 2 dimensions"),
+        (TwiceTheSame(), "does not tell its parameters apart"),
         (WrongPower(), "c²"),
         (NotPositive(), "eigenvalue"),
         (ByOrder(), "not that part"),
