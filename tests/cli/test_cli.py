@@ -353,6 +353,8 @@ def test_compare(folder: Path) -> None:
     assert rows[0]["chisq"] is None and rows[1]["df"] == 2
     np.testing.assert_allclose(rows[1]["chisq"], expected["chisq"].iloc[1], rtol=1e-6)
     np.testing.assert_allclose(rows[1]["p_boundary"], expected["p_boundary"].iloc[1], rtol=1e-6)
+    asked = ("compare", folder / "simpler.yaml", folder / "model.yaml", "--bootstrap", "5", "--seed", "1", "--json")
+    assert json.loads(run(*asked).stdout)[1]["p_bootstrap"] == pytest.approx(1 / 6)
 
 
 def test_compare_of_what_cannot_be_compared(folder: Path) -> None:
