@@ -122,11 +122,21 @@ def fit(
 @click.argument("specs", metavar="SPEC SPEC...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), help="A table in place of those that the specifications name.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-@click.option("--bootstrap", type=click.IntRange(min=1), metavar="N", help="Test also by N responses drawn from the simpler model.")
+@click.option(
+    "--bootstrap",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Test also by N responses drawn from the simpler model.",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="The seed of --bootstrap.")
 @click.pass_obj
 def compare(
-    registry: Registry, specs: tuple[Path, ...], data: Path | None, as_json: bool, bootstrap: int | None, seed: int | None
+    registry: Registry,
+    specs: tuple[Path, ...],
+    data: Path | None,
+    as_json: bool,
+    bootstrap: int | None,
+    seed: int | None,
 ) -> None:
     """Fit the models of two or more files and print their likelihood-ratio table; exit code 3 where one did not converge."""
     if len(specs) < 2:

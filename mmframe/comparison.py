@@ -80,8 +80,11 @@ def compare(
     columns = ["n_parameters", "aic", "bic", "loglike", "deviance", "chisq", "df", "p_value", "p_boundary"]
     if bootstrap is not None:
         n = check_count("compare: bootstrap", bootstrap)
-        shares = [share(made[a], made[b], n, seed, workers, progress) for a, b in pairwise(order)]
-        table["p_bootstrap"] = [np.nan, *shares]
+        tested = (df > 0) & (table["chisq"] > -_NOTHING)  # others are not nested
+        table["p_bootstrap"] = [
+            share(made[a], made[b], n, seed, workers, progress) if test else np.nan
+            for (a, b), test in zip([(0, 0), *pairwise(order)], tested, strict=True)
+        ]
         columns.append("p_bootstrap")
     return table[[*columns, "refitted"]]
 

@@ -20,6 +20,7 @@ from formulaic.materializers import PandasMaterializer
 from formulaic.parser.types import Factor, Token
 
 from mmframe.covariance.domain import Array
+from mmframe.design.frame import recode
 from mmframe.errors import DataError, Issue, SpecError
 from mmframe.spec.expressions import EXTRA
 from mmframe.spec.sides import check_side, tokens_of
@@ -70,6 +71,19 @@ class FormulaEncoding:
             parts.append(Part(str(term), factors, {f: self.kinds[f] for f in factors}, slice(start, end)))
         return np.asarray(made, dtype=float), tuple(parts)
 
+    def _in_categories(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The columns that are factors by themselves with the levels that were fitted: formulaic reads plain numbers as numbers."""
+        changed = {}
+        for factor, kind in self.kinds.items():
+            name = factor.strip("`")
+            levels = self.levels.get(factor)
+            if kind != "categorical" or levels is None or name not in frame.columns:
+                continue
+            dtype = frame[name].dtype
+            if not (isinstance(dtype, pd.CategoricalDtype) and list(dtype.categories) == list(levels)):
+                changed[name] = recode(frame[name], list(levels))
+        return frame.assign(**changed) if changed else frame
+
     def _made(self, frame: pd.DataFrame, transforms: Mapping[str, Callable[..., Any]], *, full_rank: bool) -> Any:
         encoders = {
             name: (Factor.Kind(kind), {"categories": list(self.levels[name])} if name in self.levels else {})
@@ -83,6 +97,7 @@ class FormulaEncoding:
             transform_state=_copied(self.state),
             encoder_state=encoders,
         )
+        frame = self._in_categories(frame)
         with warnings.catch_warnings():
             warnings.simplefilter("error", DataMismatchWarning)
             try:

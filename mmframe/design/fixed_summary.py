@@ -16,6 +16,7 @@ from attrs import frozen
 
 from mmframe.covariance.domain import Array
 from mmframe.design.encoding import FormulaEncoding, Part
+from mmframe.design.frame import recode
 from mmframe.design.orthogonal import orthonormal
 from mmframe.spec.sides import columns_of
 
@@ -28,7 +29,8 @@ class FixedSummary:
     containing: for each the places of the terms that contain it: the same numeric factors, and its categorical ones with more.
     moments (p, p): X'X.   meaning (p, r): K.   aliased (p, d): the columns that were dropped, by those that were kept.
 
-    levels: of each categorical column that the fixed effects use.   means: of each numeric one, with its standard deviation.
+    levels: those in the data of each categorical column that the fixed effects use.   means: of each numeric one, with its standard
+    deviation.
     cells (c, factors): the distinct combinations of levels in the data, by their numbers; counts (c,) their rows.
     """
 
@@ -59,7 +61,7 @@ def summarize(
     full = encoding.apply(frame, transforms) if len(kept) < len(encoding.columns) else X
     gone = np.setdiff1d(np.arange(full.shape[1]), kept) if full is not X else np.zeros(0, dtype=int)
     levels, means = _levels_and_means(encoding, frame)
-    codes = [pd.Categorical(frame[name], categories=values).codes for name, values in levels.items()]
+    codes = [recode(frame[name], values).cat.codes for name, values in levels.items()]
     cells, counts = np.unique(
         np.column_stack(codes).astype(float) if codes else np.zeros((len(frame), 0)), axis=0, return_counts=True
     )
@@ -97,12 +99,13 @@ def _levels_and_means(
             continue
         for name in columns_of(factor, frozenset()) & set(frame.columns):
             known = encoding.levels.get(factor) if name == factor.strip("`") else None
-            levels[name] = list(known) if known is not None else _distinct(frame[name])
+            present = _distinct(frame[name])
+            levels[name] = present if known is None else [level for level in known if level in set(present)]
     means: dict[str, tuple[float, float]] = {}
     for name in frame.columns:
         if name in levels:
             continue
-        if frame[name].dtype == bool or not pd.api.types.is_numeric_dtype(frame[name]):
+        if pd.api.types.is_bool_dtype(frame[name].dtype) or not pd.api.types.is_numeric_dtype(frame[name]):
             levels[name] = _distinct(frame[name])
         else:
             values = frame[name].to_numpy(dtype=float)
@@ -112,5 +115,9 @@ def _levels_and_means(
 
 def _distinct(column: pd.Series) -> list[Any]:
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return list(column.cat.categories)
-    return sorted(column.unique().tolist())
+        return list(column.cat.remove_unused_categories().cat.categories)
+    values = column.unique().tolist()
+    try:
+        return sorted(values)
+    except TypeError:  # of kinds that do not compare
+        return values

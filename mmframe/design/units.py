@@ -39,6 +39,10 @@ def units_of(design: Design, by: str | None, where: str = "cases") -> Units:
 
     Raises UnknownNameError; SpecError where all rows hang together, as with crossed factors.
     """
+    related = [g.name for g in design.groupings if g.relationship is not None]
+    if related:
+        given = f"levels of {', '.join(related)} are related"
+        raise SpecError(Issue(where, given, "groups that are independent of one another"))
     shared = {g.name: g.codes for g in design.groupings}
     if design.residual is not None and design.residual.group:
         shared.setdefault(":".join(design.residual.group), design.residual.subject)

@@ -52,11 +52,20 @@ class Reading:
             return Refit(None, found.singular, found.reason.rsplit("; ", 1)[-1])
         if self.statistic is None:
             return Refit(estimates_of(model, found, self.names), found.singular)
-        return Refit(read_statistic(self.statistic, model.result(found)).to_numpy(), found.singular)
+        try:
+            values = read_statistic(self.statistic, model.result(found))
+        except Exception as problem:  # the user's own code: one refit of many
+            return Refit(None, found.singular, f"the statistic raised {type(problem).__name__}: {problem}")
+        missing = [name for name in self.names if name not in values.index]
+        if missing:
+            return Refit(None, found.singular, f"the statistic gave no {missing[0]!r}")
+        return Refit(values[self.names].to_numpy(), found.singular)
 
 
 def read_statistic(statistic: Statistic, fit: FitResult) -> pd.Series:
     """Numbers by name. Raises SpecError for what is no number, nor a Series or mapping of them."""
+    if not callable(statistic):
+        raise SpecError(Issue("bootstrap: statistic", repr(statistic), "a function of a FitResult"))
     value = statistic(fit)
     try:
         series = pd.Series(
@@ -103,7 +112,7 @@ class Bootstrap:
 
     estimates: a row a refit, by number; NaN where it failed.   original: the fit's own.   failed: how many refits gave nothing;
     reasons: why, with how often.   singular: which refits ended on a bound, (n,).   seed: gives the same again.
-    unit: what was drawn.
+    unit: what was drawn.   apart: why there are no units to leave out, or "".
     """
 
     kind: str
@@ -113,6 +122,7 @@ class Bootstrap:
     singular: pd.Series
     seed: int
     unit: str
+    apart: str
     _acceleration: Callable[[], Array | None] = field(repr=False)
 
     @property
@@ -159,8 +169,7 @@ class Bootstrap:
     def _corrected(self, values: Array, own: Array, tails: Array) -> Array:
         jackknife = self._acceleration()
         if jackknife is None:
-            given = f"all rows hang together by {self.unit}, so that none can be left out"
-            raise SpecError(Issue("bootstrap: 'bca'", given, "'percentile', 'basic', 'normal'"))
+            raise SpecError(Issue("bootstrap: 'bca'", self.apart, "'percentile', 'basic', 'normal'"))
         gap = np.nanmean(jackknife, axis=0) - jackknife
         with np.errstate(divide="ignore", invalid="ignore"):
             a = np.nansum(gap**3, axis=0) / (6.0 * np.nansum(gap**2, axis=0) ** 1.5)
@@ -208,10 +217,10 @@ def bootstrap(
     read = Reading(list(original.index), statistic)
     units: Units | None
     if kind == "cases":
-        units = drawn = units_of(model.design, by)
+        units, apart = drawn, _ = units_of(model.design, by), ""
         job: Any = Cases(model, drawn, read)
     else:
-        units = _left_out(model)
+        units, apart = _left_out(model)
         job = Parametric(fit.source, model, read)
     refits, seed = run(job, n, seed, workers, progress, "bootstrap")
     empty = np.full(len(original), np.nan)
@@ -228,15 +237,15 @@ def bootstrap(
     def jackknife() -> Array | None:
         return None if units is None else _jackknife(model, units, read, len(original))
 
-    return Bootstrap(kind, estimates, original, reasons, singular, seed, unit, jackknife)
+    return Bootstrap(kind, estimates, original, reasons, singular, seed, unit, apart, jackknife)
 
 
-def _left_out(model: Model) -> Units | None:
-    """What can be left out at a time; None where all rows hang together."""
+def _left_out(model: Model) -> tuple[Units | None, str]:
+    """What can be left out at a time; or None, and why not."""
     try:
-        return units_of(model.design, None)
-    except SpecError:
-        return None
+        return units_of(model.design, None), ""
+    except SpecError as problem:
+        return None, problem.issues[0].given
 
 
 def _jackknife(model: Model, units: Units, read: Reading, size: int) -> Array:

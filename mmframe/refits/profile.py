@@ -27,6 +27,7 @@ from mmframe.results.progress import counted
 from mmframe.results.result import FitResult
 
 _POINTS = 60  # at most, on either side
+_FAR = 1e6  # times the estimate: as far as a parameter without a bound is followed
 _GROWTH = 4.0  # of a step over the last one
 _STEPS = 8.0  # steps to the end of a table, were the profile a straight line
 _HIGHER = 1e-5  # −2 log L below that of the fit by more than this is another optimum
@@ -34,7 +35,7 @@ _EXACT = 1e-6  # of the ends of intervals, in the widths of the steps that they 
 
 
 class ProfileWarning(UserWarning):
-    """A profile that found a higher likelihood than the fit it started from."""
+    """A profile that found a higher likelihood than the fit it started from, or that could not be followed to its end."""
 
 
 @frozen(eq=False)
@@ -131,6 +132,8 @@ class Profiler:
 
     def target(self, name: str) -> Target:
         """Raises UnknownNameError; SpecError for what is held or derived."""
+        if not isinstance(name, str):
+            raise SpecError(Issue("profile", repr(name), "a parameter's name", ", ".join(self.names)))
         if name in self.fit.estimates.columns:
             error = float(self.fit.standard_errors[name])
             return Target(name, float(self.fit.fixed_effects[name]), error, -np.inf, np.inf)
@@ -202,6 +205,8 @@ class Curve:
             found = self.profiler.held(self.target, value, model)
         except (SpecError, np.linalg.LinAlgError):  # not finite at the start: off what the others can follow
             return np.nan, model
+        if not found.converged:
+            return np.nan, model
         rise = found.point.value - self.profiler.fit.deviance
         if rise < -_HIGHER and not self.warned:
             self.warned = True
@@ -214,22 +219,39 @@ class Curve:
     def end(self, side: int, z: float) -> End:
         """Where |ζ| is z, found to a millionth of a step; the bound where it is not reached."""
         points = list(self.known[side].values())
+        bound = self.target.high if side > 0 else self.target.low
         beyond = next((k for k, (_, zeta, _) in enumerate(points) if zeta >= z), None)
         if beyond is None:
-            bound = self.target.high if side > 0 else self.target.low
-            return End(bound, True)
+            last = points[-1][0]
+            if last == bound or (
+                np.isinf(bound) and abs(last) > _FAR * max(abs(self.target.estimate), self.target.error)
+            ):
+                return End(bound, True)
+            return self._lost(points[-1])
         (inner, below, model), (outer, above, _) = points[beyond - 1], points[beyond]
         memory = {inner: below - z, outer: above - z}
 
         def gap(value: float) -> float:
             if value not in memory:
                 memory[value] = self._zeta(value, model)[0] - z
+            if not np.isfinite(memory[value]):
+                raise FloatingPointError
             return memory[value]
 
         if gap(outer) == 0.0:
             return End(outer, False)
         low, high = min(inner, outer), max(inner, outer)
-        return End(float(brentq(gap, low, high, xtol=_EXACT * (high - low), rtol=1e-12)), False)
+        try:
+            return End(float(brentq(gap, low, high, xtol=_EXACT * (high - low), rtol=1e-12)), False)
+        except FloatingPointError:
+            return self._lost(points[beyond - 1])
+
+    def _lost(self, last: tuple[float, float, Model]) -> End:
+        words = f"profile of {self.target.name!r}: no optimum of the other parameters was found beyond {last[0]:.6g}"
+        warnings.warn(
+            f"{words}, where ζ is {last[1]:.3g}, so the interval has no end there", ProfileWarning, stacklevel=5
+        )
+        return End(np.nan, False)
 
     def table(self) -> pd.DataFrame:
         """Both sides in order."""

@@ -25,7 +25,7 @@ def with_units(model: Model, units: Units, chosen: Ints) -> Model:
     rows, copy = units.of(chosen)
     unit = np.empty(design.n, dtype=np.intp)
     unit[units.rows] = np.repeat(np.arange(units.count), np.diff(units.starts))
-    taken = evolve(design, frame=None).take(rows)
+    taken = design.take(rows)
     groupings = tuple(_grouping(g, unit, rows, copy) for g in design.groupings)
     residual = taken.residual
     if residual is not None and design.residual is not None:
@@ -47,7 +47,20 @@ def _grouping(grouping: Grouping, unit: Ints, rows: Ints, copy: Ints) -> Groupin
         given = f"levels of {grouping.name!r} are related"
         raise SpecError(Issue("cases", given, "unrelated levels, which can be drawn twice", "use kind='parametric'"))
     codes = _copied(grouping.codes, unit, rows, copy)
-    return evolve(grouping, codes=codes, levels=pd.RangeIndex(int(codes.max()) + 1))
+    first = np.empty(int(codes.max()) + 1, dtype=np.intp)
+    first[codes[::-1]] = np.arange(codes.size)[::-1]
+    return evolve(grouping, codes=codes, levels=_named(grouping.levels.take(grouping.codes[rows[first]]), copy[first]))
+
+
+def _named(levels: pd.Index, copy: Ints) -> pd.Index:
+    """Levels with the number of their copy where one stands several times."""
+    again = levels.duplicated(keep=False)
+    if not again.any():
+        return levels
+    parts = [levels.get_level_values(k) for k in range(levels.nlevels)]
+    last = [f"{v} (copy {c})" if a else v for v, c, a in zip(parts[-1], copy, again, strict=True)]
+    parts[-1] = pd.Index(last, dtype=object, name=levels.names[-1])
+    return parts[-1] if levels.nlevels == 1 else pd.MultiIndex.from_arrays(parts, names=levels.names)
 
 
 def _copied(codes: Ints, unit: Ints, rows: Ints, copy: Ints) -> Ints:

@@ -27,12 +27,12 @@ TYPES = {1: 1, 2: 2, 3: 3, "I": 1, "II": 2, "III": 3}
 
 def anova(fit: FitResult, type: int | str, law: Law) -> pd.DataFrame:
     """num_df, den_df, statistic (F), p_value of each term, the intercept apart. Raises SpecError."""
-    if type not in TYPES:
+    if not isinstance(type, (int, str)) or type not in TYPES:
         raise SpecError(Issue("anova: type", repr(type), "1, 2, 3, or 'I', 'II', 'III'"))
     summary = fit.source.fixed_summary
     rows = [
-        joint(fit, Hypothesis(L, np.zeros(len(L)), ()), law, name)
-        for name, L in zip(summary.terms, hypotheses(summary, TYPES[type]), strict=True)
+        joint(fit, Hypothesis(L, np.zeros(len(L)), (), own), law, name)
+        for name, own, L in zip(summary.terms, summary.columns, hypotheses(summary, TYPES[type]), strict=True)
     ]
     columns = ["num_df", "den_df", "statistic", "p_value"]
     return pd.concat(rows) if rows else pd.DataFrame(columns=columns, dtype=float)

@@ -54,6 +54,8 @@ def emmeans(fit: FitResult, specs: str | Sequence[str], asked: Asked, law: Law) 
         raise SpecError(Issue("adjust", "'tukey', which is for contrast='pairwise'", allowed))
     grid = reference_grid(fit.source.encoding, fit.source.fixed_summary, asked.at, asked.trend)
     own = [name for name in names if name not in within]
+    if contrast is not None and not own:
+        raise SpecError(Issue("contrast", f"no factor is left beside by={within}", "factors whose means are compared"))
     cells, W = grid.averages([*within, *own], fit.source.fixed_summary, asked.weights)
     size = math.prod(len(grid.values[name]) for name in own)
     out = []
@@ -103,10 +105,14 @@ def _family(fit: FitResult, grid: Grid, W: Array, means: int, adjust: str, confi
 def read_specs(specs: str | Sequence[str]) -> tuple[list[str], list[str], str | None]:
     """(factors, factors to stand within, a contrast) of `"a"`, `"a * b"`, `"a | b"`, `"pairwise ~ a | b"` or a list of names."""
     if not isinstance(specs, str):
-        return [str(name) for name in specs], [], None
+        return list(dict.fromkeys(str(name) for name in specs)), [], None
     left, tilde, rest = specs.rpartition("~")
     main, _, within = rest.partition("|")
-    names, inside = ([n.strip() for n in re.split(r"[*:+]", part) if n.strip()] for part in (main, within))
+    names, inside = (
+        list(dict.fromkeys(n.strip() for n in re.split(r"[*:+,]", part) if n.strip())) for part in (main, within)
+    )
+    if names == ["1"]:  # the mean of all
+        return [], inside, left.strip() or None if tilde else None
     if not names:
         raise SpecError(Issue("emmeans: specs", repr(specs), "factors, such as 'a', 'a * b', 'a | b'"))
     return names, inside, left.strip() or None if tilde else None
@@ -117,12 +123,16 @@ def contrasts(kind: Any, labels: Sequence[str]) -> tuple[list[str], Array]:
     k = len(labels)
     if isinstance(kind, str):
         return _named(kind, labels)
-    if isinstance(kind, Mapping):
-        told, given = [str(name) for name in kind], list(kind.values())
-    else:
-        given = list(np.atleast_2d(np.asarray(kind, dtype=float)))
-        told = [f"row {j + 1}" for j in range(len(given))]
-    C = [np.asarray(row, dtype=float).ravel() for row in given]
+    try:
+        if isinstance(kind, Mapping):
+            told, given = [str(name) for name in kind], list(kind.values())
+        else:
+            given = list(np.atleast_2d(np.asarray(kind, dtype=float)))
+            told = [f"row {j + 1}" for j in range(len(given))]
+        C = [np.asarray(row, dtype=float).ravel() for row in given]
+    except (TypeError, ValueError):
+        allowed = ", ".join(repr(c) for c in CONTRASTS) + ", a mapping {name: coefficients} or a matrix of numbers"
+        raise SpecError(Issue("contrast", repr(kind), allowed)) from None
     wrong = [row for row in C if row.size != k]
     if wrong or not C:
         allowed = f"{k} coefficients each, for {', '.join(labels)}"

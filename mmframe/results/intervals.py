@@ -9,6 +9,7 @@ import pandas as pd
 
 from mmframe.covariance.report import same_name
 from mmframe.errors import Issue, SpecError, UnknownNameError, unknown
+from mmframe.results.predict import check_confidence
 
 if TYPE_CHECKING:
     from mmframe.results.result import FitResult
@@ -32,7 +33,10 @@ def conf_int(
         from mmframe.refits.profile import intervals
 
         return intervals(fit, confidence, parameters, progress)
+    check_confidence(confidence)
     if method == "bootstrap":
+        if parameters is not None:  # before the refits
+            parameters = named(parameters, [*map(str, fit.parameters["name"]), *fit.estimates.columns])
         table = fit.bootstrap(n, seed, progress=progress).conf_int("percentile", confidence)
     else:
         random = fit.parameters_at(confidence).set_index("name")[["lower", "upper"]]

@@ -28,11 +28,11 @@ INFORMATION = ("observed", "expected")
 @frozen(eq=False)
 class Law:
     """What a choice of degrees of freedom makes of a fit. phi (p, p): the covariance of β̂ that its tests use.
-    `degrees`: of each row of L;  `joint`: of all rows, with the factor of F."""
+    `degrees`: of each row of L;  `joint`: of all rows, about the coefficients at some places, with the factor of F."""
 
     phi: Array
     degrees: Callable[[Array], Array]
-    joint: Callable[[Array], tuple[float, float]]
+    joint: Callable[[Array, Array], tuple[float, float]]
 
 
 @frozen
@@ -64,19 +64,19 @@ def law_of(fit: FitResult, how: How) -> Law:
     used = phi if robust is None else robust.cov
     if df in ("normal", "residual"):
         known = np.inf if df == "normal" else float(fit.nobs - len(phi))
-        return Law(used, lambda L: np.full(len(L), known), lambda L: (known, 1.0))
+        return Law(used, lambda L: np.full(len(L), known), lambda L, about: (known, 1.0))
     if df in _OF_DESIGN:
         own = degrees_of_columns(fit.source, df)
-        return Law(used, lambda L: smallest(own, L), lambda L: (float(np.min(smallest(own, L))), 1.0))
+        return Law(used, lambda L: smallest(own, L), lambda L, about: (float(np.min(own[about])), 1.0))
     if robust is not None:
-        return Law(used, robust.degrees, robust.joint)
+        return Law(used, robust.degrees, lambda L, about: robust.joint(L))
     moves = fit.source.sensitivity
     gradient, covariance = moves.gradient, moves.covariance
     if df == "satterthwaite":
         return Law(
             phi,
             lambda L: satterthwaite.degrees(L, phi, gradient, covariance),
-            lambda L: (satterthwaite.joint_degrees(L, phi, gradient, covariance), 1.0),
+            lambda L, about: (satterthwaite.joint_degrees(L, phi, gradient, covariance), 1.0),
         )
     information = how.information
     if information is None:  # as pbkrtest, and as SAS and mmrm
@@ -90,7 +90,7 @@ def law_of(fit: FitResult, how: How) -> Law:
     return Law(
         kenward_roger.adjusted(phi, excess),
         lambda L: satterthwaite.degrees(L, phi, gradient, covariance),
-        lambda L: kenward_roger.joint_degrees(L, phi, gradient, covariance),
+        lambda L, about: kenward_roger.joint_degrees(L, phi, gradient, covariance),
     )
 
 

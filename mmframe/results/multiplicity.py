@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+from scipy.interpolate import BarycentricInterpolator
 from scipy.optimize import brentq
 from scipy.special import ndtri
 from scipy.stats import chi2, f, qmc, studentized_range, t
@@ -14,6 +16,7 @@ from mmframe.errors import Issue, SpecError
 
 METHODS = ("none", "tukey", "bonferroni", "holm", "sidak", "mvt")
 _DIRECTIONS = 14  # as a power of two
+_NODES = 8  # of an interpolation in 1/df
 
 
 def check_adjustment(adjust: str) -> None:
@@ -40,14 +43,13 @@ def adjusted(
         return single, t.ppf(1 - alpha / 2, df)
     if adjust == "tukey":
         root = np.sqrt(2.0)
-        critical = {d: studentized_range.ppf(confidence, means, d) / root for d in np.unique(df)}
+        half = _smooth(lambda d: studentized_range.ppf(confidence, means, d) / root, df)
         p = np.array([studentized_range.sf(s * root, means, d) for s, d in zip(size, df, strict=True)])
-        return np.clip(p, 0.0, 1.0), np.array([critical[d] for d in df])
+        return np.clip(p, 0.0, 1.0), half
     if adjust == "mvt":
         heights = _heights(correlation)
-        halves = {d: heights.quantile(confidence, d) for d in np.unique(df)}
         p = np.array([heights.tail(s, d) for s, d in zip(size, df, strict=True)])
-        return p, np.array([halves[d] for d in df])
+        return p, _smooth(lambda d: heights.quantile(confidence, d), df)
     if adjust == "sidak":
         return -np.expm1(m * np.log1p(-single)), t.ppf(0.5 + (1 - alpha) ** (1 / m) / 2, df)
     half = t.ppf(1 - alpha / (2 * m), df)
@@ -57,6 +59,18 @@ def adjusted(
     p = np.empty(m)
     p[order] = np.minimum(np.maximum.accumulate(np.arange(m, 0, -1) * single[order]), 1.0)
     return p, half
+
+
+def _smooth(quantile: Callable[[float], float], df: Array) -> Array:
+    """Quantiles at many degrees of freedom: they are smooth in 1/df, so a few of them give all."""
+    distinct, back = np.unique(df, return_inverse=True)
+    if distinct.size <= _NODES:
+        return np.array([quantile(d) for d in distinct])[back]
+    inverse = 1.0 / distinct
+    middle, reach = 0.5 * (inverse[0] + inverse[-1]), 0.5 * (inverse[0] - inverse[-1])
+    nodes = middle + reach * np.cos(np.pi * np.arange(_NODES) / (_NODES - 1))
+    values = [quantile(1.0 / v if v > 1e-300 else np.inf) for v in nodes]
+    return np.asarray(BarycentricInterpolator(nodes, values)(inverse))[back]
 
 
 class _Heights:

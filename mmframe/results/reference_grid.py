@@ -110,9 +110,9 @@ def _values(summary: FixedSummary, at: Mapping[str, Any], trend: str | None) -> 
 
 
 def _listed(value: Any) -> list[Any]:
-    return (
-        [value] if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray, pd.Series)) else list(value)
-    )
+    """One value or several, each once."""
+    several = isinstance(value, (Sequence, np.ndarray, pd.Series, pd.Index)) and not isinstance(value, str)
+    return list(dict.fromkeys(value)) if several else [value]
 
 
 def _chosen(name: str, given: Any, levels: list[Any]) -> list[Any]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from attrs import frozen
 
 from mmframe.covariance.domain import Array
@@ -24,6 +25,7 @@ from mmframe.results.source import FittedSource, Source
 KINDS = ("CR0", "CR1", "CR2", "CR3")
 _WHERE = "robust"
 _ENTRIES = 2**22  # of a stack of covariances of clusters
+_LARGEST = 4000  # rows of a cluster
 _NULL = 1e-10  # eigenvalues below this share of the largest are directions that the fixed effects fit exactly
 
 
@@ -103,8 +105,12 @@ class Robust:
         """(ν, factor of F) of all rows: Hotelling's T² with η degrees of freedom of the covariance, η such that its entries have
         the total variance of a Wishart matrix's (Tipton & Pustejovsky 2015, J. Educ. Behav. Stat. 40:604-634, HTZ)."""
         r = len(L)
-        root = np.linalg.cholesky(L @ self.phi @ L.T)
-        a, u = self._moments(np.linalg.solve(root, L))
+        a, u = self._moments(L)
+        expected = a.sum(axis=0) - np.einsum("csp,pq,ctq->st", u, self.phi, u)  # of the covariance, LΦL' for CR2
+        if np.linalg.eigvalsh(expected)[0] <= _NULL * np.max(np.diag(expected)):
+            return np.nan, np.nan
+        turn = np.linalg.inv(np.linalg.cholesky(expected))
+        a, u = turn @ a @ turn.T, turn @ u
         total = 0.0
         for s in range(r):
             for t in range(r):
@@ -130,6 +136,9 @@ class Robust:
         source, units = self.source, self.units
         error = source.response - source.population
         sizes = np.diff(units.starts)
+        if sizes.max() > _LARGEST:
+            given = f"a cluster of {int(sizes.max()):,} rows, whose covariance would be a matrix of its square"
+            raise DataError(f"robust: {given} · allowed: at most {_LARGEST:,} rows · take smaller clusters")
         for m in np.unique(sizes):
             same = np.flatnonzero(sizes == m)
             rows = units.rows[units.starts[same][:, None] + np.arange(m)]
@@ -150,16 +159,11 @@ def _clusters(design: Design, cluster: Any) -> Units:
         return units_of(design, None, _WHERE)
     if isinstance(cluster, str):
         if design.frame is not None and cluster in design.frame and cluster not in {g.name for g in design.groupings}:
-            units = collected(cluster, np.unique(design.frame[cluster].to_numpy(), return_inverse=True)[1])
+            units = collected(cluster, _numbers(design.frame[cluster], design))
         else:
             units = units_of(design, cluster, _WHERE)
     else:
-        values = np.asarray(cluster)
-        if values.shape != (design.n,):
-            raise SpecError(
-                Issue("cluster", f"an array of shape {values.shape}", f"one value for each of {design.n} rows")
-            )
-        units = collected("cluster", np.unique(values, return_inverse=True)[1])
+        units = collected("cluster", _numbers(cluster, design))
     number = np.empty(design.n, dtype=np.intp)
     number[units.rows] = np.repeat(np.arange(units.count), np.diff(units.starts))
     shared = {g.name: g.codes for g in design.groupings}
@@ -171,6 +175,23 @@ def _clusters(design: Design, cluster: Any) -> Units:
         given = f"{units.name}, whose clusters share levels of {', '.join(crossed)}"
         raise SpecError(Issue("cluster", given, "clusters that are independent under the model"))
     return units
+
+
+def _numbers(cluster: Any, design: Design) -> Ints:
+    """Clusters by number from one value a row; a Series goes by its index."""
+    if isinstance(cluster, pd.Series) and cluster.index.is_unique and design.index.isin(cluster.index).all():
+        cluster = cluster.reindex(design.index)
+    values = cluster if isinstance(cluster, pd.Series) else np.asarray(cluster)
+    if np.shape(values) != (design.n,):
+        raise SpecError(
+            Issue("cluster", f"an array of shape {np.shape(values)}", f"one value for each of {design.n} rows")
+        )
+    codes = pd.factorize(values)[0]
+    if np.any(codes < 0):
+        raise DataError(
+            f"cluster: {int(np.sum(codes < 0))} of {design.n} values are missing · give every row a cluster"
+        )
+    return np.asarray(codes, dtype=np.intp)
 
 
 def _within(codes: Ints, number: Ints) -> bool:

@@ -36,6 +36,8 @@ def uncertainty(engine: Engine, found: Found, *, reml: bool) -> Uncertainty:
         everything = evolve(cover, free=np.ones_like(cover.free), source=np.arange(cover.free.size))
         cover = evolve(cover, held=everything.theta(flats, sigma2))
     theta = cover.theta(flats, sigma2)
+    if not theta.size:  # everything is held
+        return Uncertainty(cover, theta, np.zeros((0, 0)), np.zeros((0, 0)))
     problem = Problem(engine, cover, reml, average=not engine.exact_is_affordable)
     hessian = problem.hessian(theta)
     if not np.all(np.isfinite(hessian)):  # no exact curvature at a singular G where K⁻¹ was given

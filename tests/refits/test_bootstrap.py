@@ -95,7 +95,7 @@ def test_levels_of_a_crossed_factor_are_shared() -> None:
     assert -0.5 * found.point.value == pytest.approx(mm.fit("y ~ 1 + (1 | s) + (1 | i)", table).loglike, abs=1e-6)
     with pytest.raises(SpecError, match="all rows hang together by s, i"):
         fit.bootstrap(2, kind="cases", workers=1)
-    with pytest.raises(SpecError, match="so that none can be left out"):
+    with pytest.raises(SpecError, match="bca': no independent groups: all rows hang together"):
         fit.bootstrap(20, seed=1, workers=1).conf_int("bca")
     with pytest.raises(UnknownNameError, match="there is no grouping factor 'k'"):
         fit.bootstrap(2, kind="cases", by="k", workers=1)
@@ -139,6 +139,59 @@ def test_a_statistic_of_one_s_own(fit: mm.FitResult) -> None:
     assert made.original["day 5"] == pytest.approx(fit.fixed_effects["Intercept"] + 5 * fit.fixed_effects["Days"])
     with pytest.raises(SpecError, match="it gave a str"):
         fit.bootstrap(2, statistic=lambda f: "high", workers=1)
+
+
+def test_a_statistic_goes_by_name_and_may_fail_now_and_then(fit: mm.FitResult) -> None:
+    """Numbers in another order are the same numbers; what one refit raises does not lose the others."""
+    count = iter(range(100))
+
+    def turning(f: mm.FitResult) -> dict[str, float]:
+        k = next(count)
+        if k == 3:
+            raise ZeroDivisionError("no share")
+        return {"a": 1.0, "b": 2.0} if k % 2 else {"b": 2.0, "a": 1.0, "c": 3.0}
+
+    next(count)  # the fit's own has no c
+    with pytest.warns(BootstrapWarning, match="the statistic raised ZeroDivisionError: no share"):
+        made = fit.bootstrap(4, seed=1, workers=1, statistic=turning)
+    assert made.estimates["a"].dropna().tolist() == [1.0] * 3 and made.estimates["b"].dropna().tolist() == [2.0] * 3
+    assert made.failed == 1
+    with pytest.warns(BootstrapWarning, match="the statistic gave no 'c'"):
+        fit.bootstrap(1, seed=1, workers=1, statistic=turning)
+    with pytest.raises(SpecError, match="'sigma' · allowed: a function"):
+        fit.bootstrap(1, statistic="sigma", workers=1)  # type: ignore[arg-type]
+
+
+def test_cases_know_their_columns_and_their_groups(fit: mm.FitResult) -> None:
+    """Copies of a group have names of their own; those drawn once keep theirs."""
+    known = str(SLEEP["Subject"].iloc[0])
+
+    def asked(f: mm.FitResult) -> dict[str, float]:
+        names = [str(level) for level in f.random_effects["Subject"].index]
+        assert len(set(names)) == 18
+        new = SLEEP.head(1).assign(Subject="new")
+        return {
+            "F": f.anova()["statistic"].iloc[0], "copies": float(sum("(copy" in n for n in names)),
+            "kept": float(known in names), "mean": float(f.predict(new, new_levels="population").iloc[0]),
+        }  # fmt: skip
+
+    made = fit.bootstrap(6, seed=2, workers=1, kind="cases", statistic=asked)
+    assert made.failed == 0 and (made.estimates["copies"] > 0).all() and 0 < made.estimates["kept"].sum() < 6
+
+
+def test_related_levels_are_no_independent_groups() -> None:
+    rng = np.random.default_rng(1)
+    names = [f"i{k}" for k in range(8)]
+    K = pd.DataFrame(np.eye(8) + 0.3, index=names, columns=names)
+    data = pd.DataFrame({"id": np.repeat(names, 5), "y": rng.normal(size=40)})
+    data["y"] += np.repeat(rng.normal(size=8), 5)
+    fit = mm.fit("y ~ 1 + (1 | id)", data, relationship={"id": K})
+    with pytest.raises(SpecError, match="levels of id are related"):
+        fit.bootstrap(2, kind="cases", workers=1)
+    with pytest.raises(SpecError, match="levels of id are related"):
+        fit.bootstrap(4, seed=1, workers=1).conf_int("bca")
+    with pytest.raises(SpecError, match="robust: levels of id are related"):
+        fit.robust_cov()
 
 
 def test_failed_refits_are_counted_and_told() -> None:
@@ -185,6 +238,10 @@ def test_intervals_of_all_parameters(fit: mm.FitResult) -> None:
     found = fit.conf_int("bootstrap", 0.9, parameters=["corr(Days, Intercept | Subject)", "Days"], n=30, seed=4)
     made = fit.bootstrap(30, seed=4, workers=1).conf_int(confidence=0.9)
     pd.testing.assert_frame_equal(found, made.loc[["corr(Intercept, Days | Subject)", "Days"]])
+    with pytest.raises(UnknownNameError, match="'Weeks'"):  # before a million refits
+        fit.conf_int("bootstrap", parameters="Weeks", n=1_000_000)
+    with pytest.raises(SpecError, match="confidence: 95"):
+        fit.conf_int("bootstrap", 95, n=1_000_000)
 
 
 def test_likelihood_ratios_under_the_simpler_model() -> None:
@@ -199,6 +256,8 @@ def test_likelihood_ratios_under_the_simpler_model() -> None:
     effect = mm.compare(mm.fit("y ~ 1 + (1 | g)", data), group, bootstrap=200, seed=1, workers=1).iloc[1]
     assert effect["refitted"]
     assert effect["p_bootstrap"] == pytest.approx(effect["p_value"], abs=4 * np.sqrt(0.25 / 200))
+    other = mm.compare(none, mm.fit("y ~ I(x > 0)", data), bootstrap=3, seed=1, workers=1)
+    assert other["p_bootstrap"].isna().all()  # neither is the other with less
     # the observed statistic counts among the drawn ones
     assert tested["p_bootstrap"] * 201 == pytest.approx(round(tested["p_bootstrap"] * 201), abs=1e-9)
 

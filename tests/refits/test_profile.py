@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,33 @@ def test_a_better_optimum_is_told() -> None:
     assert not early.converged
     with pytest.warns(ProfileWarning, match="fit again with start="):
         early.profile("sigma")
+
+
+def test_a_refit_that_does_not_converge_is_no_point_of_a_profile() -> None:
+    """One row a cell: a compound symmetry of it and the residual are not told apart, and σ² may run to zero beside it."""
+    rng = np.random.default_rng(8)
+    data = pd.DataFrame({"g": np.repeat(np.arange(30), 4), "t": np.tile(np.arange(4), 30)})
+    data["y"] = 2 * rng.normal(size=30)[data["g"]] + rng.normal(size=120)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mm.IdentifiabilityWarning)
+        fit = mm.fit("y ~ 1 + cs(0 + C(t) | g)", data)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            table = fit.conf_int("profile", parameters=["g.sd", "Intercept"])
+    assert not any("lower by" in str(w.message) for w in caught)
+    assert np.isfinite(table.loc["Intercept", ["lower", "upper"]].astype(float)).all()
+    ends = table.loc["g.sd", ["lower_at_bound", "upper_at_bound"]]
+    told = [w for w in caught if "so the interval has no end there" in str(w.message)]
+    assert len(told) == 2 - int(ends.sum()) - int(table.loc["g.sd", ["lower", "upper"]].notna().sum() - ends.sum())
+
+
+def test_everything_held() -> None:
+    """Then the fixed effects are least squares with known weights, and nothing is estimated of the covariance."""
+    fit = fitted("Days + (1 | Subject)", fix={"sigma": 25.0, "sd(Intercept | Subject)": 30.0})
+    table = fit.conf_int("profile")
+    np.testing.assert_allclose(table[["lower", "upper"]], fit.coefficients()[["lower", "upper"]], rtol=1e-6)
+    assert np.isinf(fit.anova()["den_df"]).all() and np.isinf(fit.coefficients(df="kenward_roger")["df"]).all()
+    assert fit.parameters["std_error"].isna().all()
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,21 @@ def test_a_contrast_has_the_smallest_of_its_coefficients() -> None:
     assert joint["num_df"] == 2 and joint["den_df"] == 10
 
 
+@pytest.mark.parametrize("df", ["between_within", "containment"])
+def test_a_term_has_its_own_in_every_type(df: str) -> None:
+    """Type 1 of a first term involves the coefficients of later ones, by elimination only (nlme's anova: 227 and 4)."""
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"b": np.repeat(np.arange(6), 39)})
+    data["bt"] = np.where(data["b"] % 2, "t", "c")
+    data["x"] = rng.normal(size=len(data))
+    data["y"] = data["x"] + rng.normal(size=6)[data["b"]] + rng.normal(size=len(data))
+    fit = mm.fit("y ~ x + bt + (1 | b)", data)
+    own = fit.coefficients(df=df)["df"]
+    for type in (1, 2, 3):
+        assert fit.anova(type, df)["den_df"].tolist() == [own["x"], own["bt[T.t]"]]
+    assert own["x"] == 227 and own["bt[T.t]"] == (4 if df == "between_within" else 227)
+
+
 def test_what_they_refuse(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     data = pd.DataFrame({"a": np.tile(np.arange(6), 10), "b": np.repeat(np.arange(10), 6), "y": rng.normal(size=60)})

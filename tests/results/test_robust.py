@@ -186,6 +186,41 @@ def test_clusters_of_one_s_own() -> None:
         fit.robust_cov("CR2", cluster=np.zeros(len(data)))
 
 
+@pytest.mark.parametrize("kind", ["CR0", "CR1", "CR2", "CR3"])
+def test_one_row_jointly_is_that_row(kind: str) -> None:
+    fit = mm.fit("y ~ x + z + (1 | school)", made())
+    L = np.eye(3)[1:2]
+    single, joint = fit.contrast(L, robust=kind).iloc[0], fit.contrast(L, robust=kind, joint=True).iloc[0]
+    assert joint["den_df"] == pytest.approx(single["df"], rel=1e-8)
+    assert joint["p_value"] == pytest.approx(single["p_value"], rel=1e-8)
+
+
+def test_fewer_clusters_than_rows_test_nothing() -> None:
+    """The covariance has no inverse; R's clubSandwich stops there."""
+    data = made()
+    fit = mm.fit("y ~ x + visit + (1 | class_)", data)
+    table = fit.contrast(np.eye(3), robust="CR0", cluster=data["z"], joint=True).iloc[0]
+    assert table["num_df"] == 3 and np.isnan(table["statistic"]) and np.isnan(table["p_value"])
+
+
+def test_a_series_of_clusters_goes_by_its_index() -> None:
+    data = made()
+    fit = mm.fit("y ~ x + visit + (1 | class_)", data)
+    expected = fit.robust_cov("CR0", data["school"].to_numpy())
+    np.testing.assert_allclose(fit.robust_cov("CR0", data["school"].sample(frac=1, random_state=3)), expected)
+    longer = pd.concat([data["school"], pd.Series([99], index=[10_000])])
+    np.testing.assert_allclose(fit.robust_cov("CR0", longer), expected)
+    with pytest.raises(DataError, match="values are missing"):
+        fit.robust_cov("CR0", data["school"].where(data["school"] > 2))
+
+
+def test_a_cluster_of_many_rows_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": np.repeat([0, 1, 2], 4100), "y": rng.normal(size=12_300)})
+    with pytest.raises(DataError, match="a cluster of 4,100 rows"):
+        mm.fit("y ~ 1 + (1 | g)", data).robust_cov("CR0")
+
+
 def test_errors(tmp_path: Path) -> None:
     fit = mm.fit("y ~ x + (1 | school)", made())
     with pytest.raises(SpecError, match="'HC3' · allowed: 'CR0'"):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from attrs import frozen
 
@@ -122,6 +123,23 @@ def test_contrasts_in_any_words() -> None:
     assert twice["num_df"].iloc[0] == 1
     for df in ("normal", "residual"):
         assert fit.contrast("Days", df=df, joint=True)["den_df"].iloc[0] == (np.inf if df == "normal" else 178)
+
+
+def test_contrasts_by_name() -> None:
+    """A Series goes by its index; text by the longest name that stands there, whatever signs it holds."""
+    data = table().assign(**{"my arm": lambda d: d["arm"]})
+    fit = mm.fit("y ~ C(`my arm`) * C(trait) * x + (1 | s)", data)
+    names = list(fit.fixed_effects.index)
+    given = pd.Series(1.0, index=names[::-1]) * np.arange(len(names))[::-1]
+    np.testing.assert_allclose(fit.contrast(given)["estimate"], fit.fixed_effects @ np.arange(len(names)))
+    text = " + ".join(f"{k} * {name}" for k, name in enumerate(names))
+    np.testing.assert_allclose(fit.contrast(text)["estimate"], fit.fixed_effects @ np.arange(len(names)))
+    none = fit.contrast(np.zeros((0, len(names))), joint=True)
+    assert none["num_df"].iloc[0] == 0
+    with pytest.raises(SpecError, match="rows that contradict one another"):
+        fit.contrast((np.eye(len(names))[[1, 1]], [0.0, 5.0]), joint=True)
+    with pytest.raises(SpecError, match="numbers over the coefficients"):
+        fit.contrast({"x": "high"})
 
 
 @pytest.mark.parametrize(

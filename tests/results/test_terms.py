@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -197,6 +198,9 @@ def test_a_family_is_within_a_level_of_by() -> None:
         ({"specs": "a", "adjust": "fdr"}, ["'fdr'", "'holm'"]),
         ({"specs": "a", "weights": "cells"}, ["'cells'", "'proportional'"]),
         ({"specs": " | b"}, ["emmeans: specs"]),
+        ({"specs": "a", "by": "a", "contrast": "pairwise"}, ["no factor is left beside by=['a']"]),
+        ({"specs": "a", "contrast": {"q": "z"}}, ["{'q': 'z'}", "a matrix of numbers"]),
+        ({"specs": "a", "contrast": ["p", "q"]}, ["['p', 'q']"]),
     ],
 )
 def test_errors(how: dict[str, object], words: list[str]) -> None:
@@ -207,9 +211,71 @@ def test_errors(how: dict[str, object], words: list[str]) -> None:
         assert word in str(caught.value)
 
 
+CATEGORIES: dict[str, Any] = {
+    "whole numbers": pd.Categorical([1, 2, 3]),
+    "numbers": pd.Categorical([0.5, 1.0, 1.5]),
+    "booleans": pd.Categorical([False, True, True]),
+    "dates": pd.Categorical(pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03"])),
+    "intervals": pd.cut(pd.Series([1.0, 2.0, 3.0]), 3).array,
+    "an unused level": pd.Categorical(["u", "v", "w"], categories=["w", "v", "u", "none"]),
+    "nullable booleans": pd.array([True, False, True], dtype="boolean"),
+}
+
+
+@pytest.mark.parametrize("name", CATEGORIES)
+def test_levels_of_any_kind(name: str, tmp_path: Path) -> None:
+    """Means of a factor, and of another beside it, are averages of predictions for its levels."""
+    data = made()
+    values = CATEGORIES[name]
+    which = np.array(["pqr".index(v) for v in data["a"]])
+    data["k"] = values.take(which)
+    fit = mm.fit("y ~ k + b + (1 | g)", data)
+    means = fit.emmeans("k")
+    assert means["estimate"].notna().all() and len(means) == len(set(values))
+    other = fit.emmeans("b")
+    predicted = [
+        fit.predict(data[data["k"] == level].head(1).assign(b=b), level="population").iloc[0]
+        for b in "uv"
+        for level in means["k"]
+    ]
+    np.testing.assert_allclose(other["estimate"], np.reshape(predicted, (2, -1)).mean(axis=1), rtol=1e-10)
+    assert (fit.anova()["num_df"] == [len(means) - 1, 1]).all()
+
+
+def test_a_term_that_adds_nothing_has_no_test() -> None:
+    data = made().assign(twice=lambda d: 2 * d["x"])
+    fit = fitted("x + twice + b", data)
+    for type in (1, 2, 3):
+        table = fit.anova(type)
+        assert table.loc["twice", "num_df"] == 0 and np.isnan(table.loc["twice", "p_value"])
+        assert table.loc[["x", "b"], "p_value"].notna().all()
+
+
+def test_what_is_said_twice_counts_once() -> None:
+    fit = fitted("a * x + b", made())
+    assert len(fit.emmeans("a", at={"a": ["p", "p"]})) == 1
+    assert list(fit.emmeans("a * a").columns[:2]) == ["a", "estimate"]
+    assert len(fit.emmeans("a", at={"x": pd.Index([1, 1, 2])}, by="x")) == 6
+    assert len(fit.emmeans("a, b")) == 6
+    grand = fit.emmeans("~ 1")
+    assert len(grand) == 1
+    assert grand["estimate"].iloc[0] == pytest.approx(fit.emmeans("a")["estimate"].mean())
+
+
+def test_tukey_of_many_means_is_interpolated() -> None:
+    """The quantile at many degrees of freedom, by a few of them."""
+    df = np.linspace(8.3, 60.0, 20)
+    _, half = adjusted(np.full(20, 2.0), df, np.eye(20), means=6, adjust="tukey", confidence=0.95)
+    some = [0, 7, 13, 19]
+    exact = studentized_range.ppf(0.95, 6, df[some]) / np.sqrt(2)
+    np.testing.assert_allclose(half[some], exact, rtol=1e-7)
+
+
 def test_an_unknown_type() -> None:
     with pytest.raises(SpecError, match="anova: type: 4"):
         fitted("a", made()).anova(4)
+    with pytest.raises(SpecError, match="anova: type"):
+        fitted("a", made()).anova([3])  # type: ignore[arg-type]
 
 
 def test_a_model_of_an_intercept_has_no_terms() -> None:
