@@ -21,6 +21,7 @@ from mmframe.likelihood.bordered import BorderedEngine
 from mmframe.likelihood.dense import DenseEngine
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.pattern import PatternEngine
+from mmframe.likelihood.plain import PlainEngine
 from mmframe.likelihood.pooled import PooledEngine
 from mmframe.optimize.stage import OptimizerStage
 from mmframe.registry.registry import PARAMETERIZATION, STAGE, STRUCTURE, Entry, Registry
@@ -28,6 +29,7 @@ from mmframe.spec.model import COMBINATORS, Choice, ModelSpec, TermSpec
 from mmframe.spec.residual import FITTED
 
 ENGINES: tuple[type[Engine], ...] = (
+    PlainEngine,
     PooledEngine,
     BlockedEngine,
     BandedEngine,

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 RUN = [ROOT / "README.md", *PAGES]
-NUMBER_OF_PAGES = 65
+NUMBER_OF_PAGES = 66
 # Theory pages about things that are not a file of mmframe/likelihood.
 OTHER_THEORY = {"pipeline", "em", "derivatives"}
 
