@@ -36,14 +36,18 @@ Job = Callable[[np.random.Generator], Refit]
 
 
 def base_model(fit: FitResult, where: str) -> Model:
-    """The model of a fit for refits near it: by Newton's method, from its end, or from moments where that is at a bound.
+    """As `model_near`, from moments where the fit ended at a bound: other responses may leave it."""
+    model = model_near(fit, where)
+    return evolve(model, warm=None) if fit.singular else model
 
-    Raises StoreError for a saved fit, SpecError for one with penalties or held effects.
-    """
+
+def model_near(fit: FitResult, where: str) -> Model:
+    """The model of a fit for refits near its end, by Newton's method. Raises StoreError for a saved fit, SpecError for one with
+    penalties or held effects."""
     model = Model.of(fit).using(stages=("newton",))
     if isinstance(model.engine, PenalizedEngine):
         raise SpecError(Issue(where, "a fit with penalties or held fixed effects", "fits without them"))
-    return evolve(model, warm=None) if fit.singular else model
+    return model
 
 
 def names_of(fit: FitResult) -> list[str]:

@@ -19,9 +19,9 @@ from scipy.stats import norm
 from mmframe.covariance.hold import find_reported
 from mmframe.covariance.report import SIGMA
 from mmframe.errors import Issue, SpecError, UnknownNameError, unknown
-from mmframe.likelihood.penalty import PenalizedEngine
 from mmframe.model import Model
 from mmframe.optimize.found import Found
+from mmframe.refits.many import model_near
 from mmframe.results.predict import check_confidence
 from mmframe.results.progress import counted
 from mmframe.results.result import FitResult
@@ -109,9 +109,7 @@ class Profiler:
 
         Raises StoreError for a saved fit, SpecError for one with penalties or held effects.
         """
-        model = Model.of(fit).using(stages=("newton",))
-        if isinstance(model.engine, PenalizedEngine):
-            raise SpecError(Issue("profile", "a fit with penalties or held fixed effects", "fits without them"))
+        model = model_near(fit, "profile")
         if fit.reml:
             model = model.using(criterion="ml")
             found = model.find()
@@ -158,8 +156,7 @@ class Profiler:
         return Target(own, estimate, error, low, high)
 
     def curve(self, target: Target) -> Curve:
-        start = {0: (target.estimate, 0.0, self.model)}
-        return Curve(self, target, {-1: dict(start), 1: dict(start)})
+        return Curve(self, target, {side: [(target.estimate, 0.0, self.model)] for side in (-1, 1)})
 
     def held(self, target: Target, value: float, warm: Model) -> Found:
         """What the stages find with the parameter at a value, from where they ended last."""
@@ -169,11 +166,11 @@ class Profiler:
 
 @define(eq=False)
 class Curve:
-    """A profile as far as it is known. known: for each side, by order of distance, (value, ζ ≥ 0, the model to start from)."""
+    """A profile as far as it is known. known: of each side, the nearest first, (value, ζ ≥ 0, the model to start from there)."""
 
     profiler: Profiler
     target: Target
-    known: dict[int, dict[int, tuple[float, float, Model]]]
+    known: dict[int, list[tuple[float, float, Model]]]
     warned: bool = field(default=False)
 
     def walk(self, side: int, far: float, step: float) -> None:
@@ -181,8 +178,8 @@ class Curve:
         target, known = self.target, self.known[side]
         bound = target.high if side > 0 else target.low
         rate = target.error  # of the value, over ζ
-        while known[len(known) - 1][1] < far and len(known) <= _POINTS:
-            value, zeta, model = known[len(known) - 1]
+        while known[-1][1] < far and len(known) <= _POINTS:
+            value, zeta, model = known[-1]
             if value == bound:
                 return
             move = rate * step
@@ -195,7 +192,7 @@ class Curve:
                 move /= 4.0
             else:
                 return
-            known[len(known)] = (at, new, model_there)
+            known.append((at, new, model_there))
             gained = new - zeta
             rate = min(abs(at - value) / gained, _GROWTH * rate) if gained > 0 else _GROWTH * rate
 
@@ -218,7 +215,7 @@ class Curve:
 
     def end(self, side: int, z: float) -> End:
         """Where |ζ| is z, found to a millionth of a step; the bound where it is not reached."""
-        points = list(self.known[side].values())
+        points = self.known[side]
         bound = self.target.high if side > 0 else self.target.low
         beyond = next((k for k, (_, zeta, _) in enumerate(points) if zeta >= z), None)
         if beyond is None:
@@ -256,7 +253,7 @@ class Curve:
     def table(self) -> pd.DataFrame:
         """Both sides in order."""
         least = self.profiler.fit.deviance
-        left = [(v, -z) for v, z, _ in reversed(list(self.known[-1].values())[1:])]
-        right = [(v, z) for v, z, _ in self.known[1].values()]
+        left = [(v, -z) for v, z, _ in reversed(self.known[-1][1:])]
+        right = [(v, z) for v, z, _ in self.known[1]]
         value, zeta = (np.array(part, dtype=float) for part in zip(*left, *right, strict=True))
         return pd.DataFrame({"value": value, "deviance": least + zeta**2, "zeta": zeta})
