@@ -29,12 +29,12 @@ from mmframe.spec.model import COMBINATORS, Choice, ModelSpec, TermSpec
 from mmframe.spec.residual import FITTED
 
 ENGINES: tuple[type[Engine], ...] = (
-    PlainEngine,
     PooledEngine,
     BlockedEngine,
     BandedEngine,
     PatternEngine,
     BorderedEngine,
+    PlainEngine,
     DenseEngine,
 )
 HETEROGENEOUS = "heterogeneous"

@@ -497,7 +497,7 @@ def test_describe_without_data_or_random_effects(folder: Path) -> None:
     assert "data         none named" in bare.stdout
     assert "blocks" not in bare.stdout
     fixed = run("describe", write(folder, "formula: Reaction ~ Days\ndata: sleep.csv\n"))
-    assert "engine       dense" in fixed.stdout
+    assert "engine       plain" in fixed.stdout
     assert "not pooled, blocked: it takes a design with random effects, and this one has none" in fixed.stdout
 
 
