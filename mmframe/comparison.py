@@ -10,15 +10,15 @@ import pandas as pd
 from scipy.stats import chi2
 
 from mmframe.covariance.domain import Array
+from mmframe.covariance.hold import put
 from mmframe.errors import DataError, Issue, SpecError
+from mmframe.identifiable import expected_information, natural_names
 from mmframe.model import Model
 from mmframe.refits.likelihood_ratio import share
 from mmframe.refits.many import check_count
+from mmframe.results.chi_bar_square import NOTHING, tail, weights
 from mmframe.results.result import FitResult
 from mmframe.results.source import FittedSource
-
-# A difference of deviances below this is the error of the two optima.
-_NOTHING = 1e-6
 
 
 def compare(
@@ -37,10 +37,11 @@ def compare(
 
     chisq is the difference of deviances, df that of the numbers of parameters, p_value the upper tail of the chi-square law. A
     variance that is tested at zero stands on the boundary, where this p-value is too large (Self & Liang 1987, JASA 82).
-    p_boundary is then the tail of the law that holds there, where the richer model adds one random effect (its variance, and
-    its correlations with those that the simpler one has) and any fixed effects: equal parts of the chi-square laws of df - 1
-    and df degrees of freedom (Stram & Lee 1994, Biometrics 50:1171-1177, case 3). NaN where no variance is tested at zero, where
-    several are (the parts then depend on the data), and where a variance of the simpler model is itself zero.
+    p_boundary is then the tail of the law that holds there, a mixture of chi-square laws, where the richer model adds random effects
+    and any fixed effects: one effect with its correlations with those that the simpler one has (equal parts of df - 1 and df
+    degrees of freedom, Stram & Lee 1994, Biometrics 50:1171-1177, case 3), or several variances without correlations (parts that
+    depend on the data: Self & Liang 1987). NaN where no variance is tested at zero, where new effects are correlated with each
+    other, and where a variance of the simpler model is itself zero.
 
     bootstrap: so many responses are drawn from the simpler model of each pair, and both are fitted to each: p_bootstrap is the
     share of statistics as large as the observed one, itself counted among them (Davison & Hinkley 1997, section 4.2.3), whatever
@@ -75,12 +76,14 @@ def compare(
     df = table["n_parameters"].diff()
     table["df"] = df
     table["p_value"] = np.where(df > 0, chi2.sf(np.maximum(table["chisq"], 0.0), np.where(df > 0, df, 1.0)), np.nan)
-    nested = [False] + [adds_one_effect(made[a], made[b]) for a, b in pairwise(order)]
-    table["p_boundary"] = np.where(nested, boundary_tail(table["chisq"].to_numpy(), df.to_numpy()), np.nan)
+    laws = [None, *(boundary_law(made[a], made[b]) for a, b in pairwise(order))]
+    table["p_boundary"] = [
+        np.nan if law is None else tail(statistic, *law) for law, statistic in zip(laws, table["chisq"], strict=True)
+    ]
     columns = ["n_parameters", "aic", "bic", "loglike", "deviance", "chisq", "df", "p_value", "p_boundary"]
     if bootstrap is not None:
         n = check_count("compare: bootstrap", bootstrap)
-        tested = (df > 0) & (table["chisq"] > -_NOTHING)  # others are not nested
+        tested = (df > 0) & (table["chisq"] > -NOTHING)  # others are not nested
         table["p_bootstrap"] = [
             share(made[a], made[b], n, seed, workers, progress) if test else np.nan
             for (a, b), test in zip([(0, 0), *pairwise(order)], tested, strict=True)
@@ -89,36 +92,55 @@ def compare(
     return table[[*columns, "refitted"]]
 
 
-def adds_one_effect(simpler: FitResult, richer: FitResult) -> bool:
-    """Whether the richer model is the simpler one with exactly one random effect more, and perhaps more fixed effects.
+def boundary_law(simpler: FitResult, richer: FitResult) -> tuple[Array, int] | None:
+    """The weights of the chi-bar-square law of their likelihood ratio, and how many parameters it tests inside their domain.
 
-    Read from the parameters' names: all of the simpler's are among the richer's, and what is added is one standard deviation
-    and correlations of its effect. No variance of the simpler model may be zero.
+    None unless the richer model is the simpler one with one random effect more and its correlations, or with several that have
+    variances alone; and perhaps more fixed effects. Read from the parameters' names. No variance of the simpler model may be zero.
     """
     few, many = simpler.parameters, richer.parameters
-    if not (set(few["name"]) <= set(many["name"]) and _effects(simpler) <= _effects(richer)):
-        return False
-    if simpler.singular:
-        return False
+    if not (set(few["name"]) <= set(many["name"]) and _effects(simpler) <= _effects(richer)) or simpler.singular:
+        return None
     added = many[~many["name"].isin(few["name"])]
     new = added[(added["side"] == "random") & (added["kind"] == "sd")]
-    if len(new) != 1:
-        return False
-    name, group = new[["row", "group"]].iloc[0]
-    # a correlation within the new effects has no meaning where their variance is zero, and no law is known
-    theirs = (added["kind"] == "corr") & ((added["row"] == name) | (added["column"] == name)) & (name != "")
-    others = (added["group"] == group) & (theirs | (added.index == new.index[0]))
     # parameters that are held are not tested
-    n_new = len(added) + len(_effects(richer) - _effects(simpler))
-    return bool(others.all()) and n_new == richer.estimates.n_parameters - simpler.estimates.n_parameters
+    count = len(added) + len(_effects(richer) - _effects(simpler))
+    if not len(new) or count != richer.estimates.n_parameters - simpler.estimates.n_parameters:
+        return None
+    if len(new) == 1:
+        name, group = new[["row", "group"]].iloc[0]
+        # a correlation within the new effects has no meaning where their variance is zero, and no law is known
+        theirs = (added["kind"] == "corr") & ((added["row"] == name) | (added["column"] == name)) & (name != "")
+        others = (added["group"] == group) & (theirs | (added.index == new.index[0]))
+        # the effect and its correlations vanish together: half the time as one
+        return (np.array([0.5, 0.5]), count - 1) if others.all() else None
+    if len(new) < len(added):
+        return None
+    covariance = _of_variances(simpler, richer, list(new["name"]))
+    return None if covariance is None else (weights(covariance), count - len(new))
 
 
-def boundary_tail(statistic: Array, df: Array) -> Array:
-    """P(T >= t) for T of equal parts chi-square with df - 1 and df degrees of freedom; that of none is the constant 0."""
-    t = np.where(statistic > _NOTHING, statistic, 0.0)
-    below: Array = np.where(df > 1, chi2.sf(t, np.maximum(df - 1, 1)), (t == 0).astype(float))
-    above: Array = chi2.sf(t, np.maximum(df, 1))
-    return 0.5 * (below + above)
+def _of_variances(simpler: FitResult, richer: FitResult, names: list[str]) -> Array | None:
+    """The covariance, but for a factor, of unconstrained estimates of some variances of the richer model, by the expected
+    information where they are zero and all else is as in the simpler model. None where it has no inverse, or no data."""
+    source = richer.source
+    if not isinstance(source, FittedSource) or source.spec.fix or source.spec.tie:
+        return None
+    covariance, reported = source.covariance, source.reported
+    start = (source.found.point.flats, source.found.point.sigma2)
+    values = {**simpler.starting_values(), **dict.fromkeys(names, 0.0)}
+    flats, sigma2 = put(covariance.terms, reported, start, values)
+    read = natural_names(covariance, reported)
+    places = [read.index(name) for name in names if name in read]
+    relative = flats if covariance.residual else covariance.rescale(flats, 1.0 / np.sqrt(sigma2))
+    information = expected_information(source.engine, covariance, relative)
+    if information is None or len(places) < len(names):
+        return None
+    scale = np.sqrt(np.diag(information))
+    unit = information / np.outer(scale, scale)
+    if not np.linalg.eigvalsh(unit)[0] > 1e-10:
+        return None
+    return np.asarray(np.linalg.inv(unit)[np.ix_(places, places)])
 
 
 def _effects(fit: FitResult) -> frozenset[str]:

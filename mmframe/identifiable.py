@@ -86,7 +86,7 @@ def check_parameters(
     message = ""
     # shapes may say nothing where they are, and much elsewhere: a correlation of range 0 has no range
     for flats in (start, *(_elsewhere(model, start, factor) for factor in _FACTORS)):
-        T = _information(engine, model, flats)
+        T = expected_information(engine, model, flats)
         if T is None:
             continue
         unit = _units(model, flats)
@@ -157,7 +157,7 @@ def _elsewhere(model: CovarianceModel, start: tuple[Array, ...], factor: float) 
     return tuple(flats)
 
 
-def _information(engine: Engine, model: CovarianceModel, flats: tuple[Array, ...]) -> Array | None:
+def expected_information(engine: Engine, model: CovarianceModel, flats: tuple[Array, ...]) -> Array | None:
     """tr(V⁻¹V_jV⁻¹V_l) over the natural parameters of all terms, and σ² where it is apart."""
     total = sum(f.size for f in flats)
     G_moves: list[Array] = []

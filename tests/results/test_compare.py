@@ -10,7 +10,9 @@ import pytest
 from scipy.stats import chi2
 
 import mmframe as mm
+from mmframe.comparison import boundary_law
 from mmframe.errors import DataError, SpecError, StoreError
+from mmframe.results.chi_bar_square import tail, weights
 
 SLEEPSTUDY = mm.datasets.load("sleepstudy")
 
@@ -104,6 +106,53 @@ def test_the_law_of_the_boundary_holds_in_simulation() -> None:
     rejected = np.mean([row["p_boundary"] < 0.1 for row in found])
     assert abs(rejected - 0.1) < 3 * np.sqrt(0.1 * 0.9 / 500)
     assert np.mean([row["p_value"] < 0.1 for row in found]) < 0.075
+
+
+def test_weights_of_the_mixture() -> None:
+    """Independent variances: binomial. Two: by the angle of the cone. Three: Shapiro (1988), (3.6), by the angles between them."""
+    np.testing.assert_allclose(weights(np.eye(2)), [0.25, 0.5, 0.25])
+    np.testing.assert_allclose(weights(np.diag([4.0, 9.0, 1.0])), np.array([1, 3, 3, 1]) / 8, atol=2e-3)
+    C = np.array([[1.0, 0.5, 0.2], [0.5, 1.0, -0.3], [0.2, -0.3, 1.0]])
+    rho = np.array([C[0, 1], C[0, 2], C[1, 2]])
+    partial = [(C[i, j] - C[i, k] * C[j, k]) / np.sqrt((1 - C[i, k] ** 2) * (1 - C[j, k] ** 2))
+               for i, j, k in ((0, 1, 2), (0, 2, 1), (1, 2, 0))]  # fmt: skip
+    three = (2 * np.pi - np.arccos(rho).sum()) / (4 * np.pi)
+    two = (3 * np.pi - np.arccos(partial).sum()) / (4 * np.pi)
+    np.testing.assert_allclose(weights(C), [0.5 - two, 0.5 - three, two, three], atol=2e-3)
+    assert tail(0.0, np.array([0.25, 0.5, 0.25]), 0) == 1.0
+    assert tail(3.0, np.array([0.25, 0.5, 0.25]), 1) == pytest.approx(
+        0.25 * chi2.sf(3, 1) + 0.5 * chi2.sf(3, 2) + 0.25 * chi2.sf(3, 3)
+    )
+
+
+def test_several_variances_at_zero_in_simulation() -> None:
+    """Of 300 tests of two variances that are zero, 10 % have p_boundary < 0.1."""
+    rng = np.random.default_rng(5)
+    data = pd.DataFrame({"g": np.repeat(np.arange(40), 6), "x": np.tile(np.linspace(0, 1, 6), 40)})
+    data["y"] = rng.normal(size=240)
+    null, both = (mm.Model.of(mm.fit(f"y ~ x{random}", data)) for random in ("", " + (x || g)"))
+    found = []
+    for _ in range(300):
+        y = rng.normal(size=240)
+        found.append(mm.compare(null.responding(y).fit(), both.responding(y).fit()).iloc[1])
+    rejected = np.mean([row["p_boundary"] < 0.1 for row in found])
+    assert abs(rejected - 0.1) < 3 * np.sqrt(0.1 * 0.9 / 300)
+    assert np.mean([row["p_value"] < 0.1 for row in found]) < 0.06
+    assert all(row["df"] == 2 for row in found)
+
+
+def test_the_weights_of_crossed_factors() -> None:
+    """Of a balanced two-way layout, whose mean squares are independent under the null: 1/4, 1/2, 1/4 but for the small
+    correlation that the residual's mean square brings (that of -σ²/n and -σ²/m)."""
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame([(i, j) for i in range(40) for j in range(40)], columns=["i", "j"])
+    data["y"] = rng.normal(size=1600)
+    none, both = mm.fit("y ~ 1", data), mm.fit("y ~ 1 + (1 | i) + (1 | j)", data)
+    law = boundary_law(none, both)
+    assert law is not None and law[1] == 0
+    np.testing.assert_allclose(law[0], [0.25, 0.5, 0.25], atol=0.01)
+    row = mm.compare(none, both).iloc[1]
+    assert row["p_boundary"] == pytest.approx(tail(row["chisq"], *law))
 
 
 def test_a_residual_structure_is_compared() -> None:
