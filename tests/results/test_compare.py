@@ -90,6 +90,7 @@ def test_where_no_variance_is_tested_at_zero(simpler: str, richer: str) -> None:
     assert mm.compare(sleep(simpler), sleep(richer))["p_boundary"].isna().all()
 
 
+@pytest.mark.slow
 def test_the_law_of_the_boundary_holds_in_simulation() -> None:
     """Of 500 tests of a second variance that is zero, 10 % have p_boundary < 0.1, and too few p_value < 0.1."""
     rng = np.random.default_rng(20261122)
