@@ -54,6 +54,13 @@ def emmeans(fit: FitResult, specs: str | Sequence[str], asked: Asked, law: Law) 
         raise SpecError(Issue("adjust", "'tukey', which is for contrast='pairwise'", allowed))
     grid = reference_grid(fit.source.encoding, fit.source.fixed_summary, asked.at, asked.trend)
     own = [name for name in names if name not in within]
+    taken = [n for n in (*within, *own) if n in _COLUMNS or (n == "contrast" and contrast is not None)]
+    if taken:
+        raise SpecError(
+            Issue(
+                "emmeans: specs", f"a factor named {taken[0]!r}, as a column of the table", "other names", "rename it"
+            )
+        )
     if contrast is not None and not own:
         raise SpecError(Issue("contrast", f"no factor is left beside by={within}", "factors whose means are compared"))
     cells, W = grid.averages([*within, *own], fit.source.fixed_summary, asked.weights)

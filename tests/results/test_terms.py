@@ -262,6 +262,15 @@ def test_what_is_said_twice_counts_once() -> None:
     assert grand["estimate"].iloc[0] == pytest.approx(fit.emmeans("a")["estimate"].mean())
 
 
+def test_a_factor_with_the_name_of_a_column() -> None:
+    data = made().rename(columns={"a": "contrast", "b": "estimate"})
+    fit = mm.fit("y ~ contrast + estimate + (1 | g)", data)
+    assert len(fit.emmeans("contrast")) == 3
+    for how in ({"specs": "estimate"}, {"specs": "pairwise ~ contrast"}):
+        with pytest.raises(SpecError, match="as a column of the table · allowed: other names · rename it"):
+            fit.emmeans(**how)
+
+
 def test_tukey_of_many_means_is_interpolated() -> None:
     """The quantile at many degrees of freedom, by a few of them."""
     df = np.linspace(8.3, 60.0, 20)
