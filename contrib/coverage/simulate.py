@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -25,7 +26,7 @@ FORMULA, PROFILE, REFITS = 2000, 300, 199
 Hit = tuple[str, str, float, float, float]  # method, what, lower, upper, truth
 
 
-class Design:
+class Design(ABC):
     """A model with its truth.   draw(rng): a data set, the random effects of its groups, and rows to predict with their responses."""
 
     name: ClassVar[str]
@@ -34,8 +35,8 @@ class Design:
     bootstraps: ClassVar[int] = 150
     truth: ClassVar[dict[str, float]]
 
-    def draw(self, rng: np.random.Generator) -> tuple[pd.DataFrame, dict[object, float], pd.DataFrame]:
-        raise NotImplementedError
+    @abstractmethod
+    def draw(self, rng: np.random.Generator) -> tuple[pd.DataFrame, dict[object, float], pd.DataFrame]: ...
 
 
 class Unbalanced(Design):

@@ -32,7 +32,7 @@ def leaders(code: Ints, distinct: int) -> Ints:
     return out
 
 
-def constant_within(values: Ints, codes: Ints) -> bool:
+def constant_within(values: Ints | Array, codes: Ints) -> bool:
     """Whether the rows of each level of `codes` (n,) have one of the `values` (n,)."""
     one = np.empty(int(codes.max(initial=-1)) + 1, dtype=values.dtype)
     one[codes] = values

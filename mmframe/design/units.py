@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
@@ -21,6 +23,13 @@ class Units:
     name: str
     rows: Ints
     starts: Ints
+
+    @cached_property
+    def number(self) -> Ints:
+        """The unit of each row, (n,)."""
+        out = np.empty(self.rows.size, dtype=np.intp)
+        out[self.rows] = np.repeat(np.arange(self.count), np.diff(self.starts))
+        return out
 
     @property
     def count(self) -> int:

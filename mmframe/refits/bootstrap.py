@@ -20,7 +20,7 @@ from mmframe.covariance.domain import Array
 from mmframe.design.units import Units, units_of
 from mmframe.errors import Issue, SpecError
 from mmframe.model import Model
-from mmframe.refits.many import Refit, base_model, check_count, estimates_of, names_of, run
+from mmframe.refits.many import Refit, base_model, check_count, estimates_of, names_of, run, unfinished
 from mmframe.refits.units import with_units
 from mmframe.results.predict import check_confidence
 from mmframe.results.result import FitResult
@@ -49,7 +49,7 @@ class Reading:
     def __call__(self, model: Model) -> Refit:
         found = model.find()
         if not found.converged:
-            return Refit(None, found.singular, found.reason.rsplit("; ", 1)[-1])
+            return unfinished(found)
         if self.statistic is None:
             return Refit(estimates_of(model, found, self.names), found.singular)
         try:

@@ -9,13 +9,11 @@ from attrs import frozen
 
 from mmframe.model import Model
 from mmframe.refits.bootstrap import BootstrapWarning
-from mmframe.refits.many import Refit, base_model, run
+from mmframe.refits.many import Refit, base_model, run, unfinished
+from mmframe.results.chi_bar_square import NOTHING
 from mmframe.results.result import FitResult
 from mmframe.results.simulate import simulate
 from mmframe.results.source import Source
-
-# A statistic as large as the observed one but for the error of two optima counts as large.
-_NOTHING = 1e-6
 
 
 @frozen(eq=False)
@@ -32,7 +30,7 @@ class Ratio:
         for model in (self.simpler, self.richer):
             found = model.responding(y).find()
             if not found.converged:
-                return Refit(None, found.singular, found.reason.rsplit("; ", 1)[-1])
+                return unfinished(found)
             values.append(found.point.value)
         return Refit(np.array([values[0] - values[1]]))
 
@@ -50,4 +48,4 @@ def share(
     if drawn.size < n:
         warnings.warn(f"compare: {n - drawn.size} of {n} pairs of refits failed", BootstrapWarning, stacklevel=4)
     observed = simpler.deviance - richer.deviance
-    return float((1 + np.sum(drawn >= observed - _NOTHING)) / (1 + drawn.size))
+    return float((1 + np.sum(drawn >= observed - NOTHING)) / (1 + drawn.size))

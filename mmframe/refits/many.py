@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import joblib
 import numpy as np
 from attrs import evolve, frozen
 
@@ -30,6 +29,11 @@ class Refit:
     values: Array | None
     singular: bool = False
     reason: str = ""
+
+
+def unfinished(found: Found) -> Refit:
+    """Of stages that did not converge, with the last of what they said."""
+    return Refit(None, found.singular, found.reason.rsplit("; ", 1)[-1])
 
 
 Job = Callable[[np.random.Generator], Refit]
@@ -85,6 +89,8 @@ def run(job: Job, n: int, seed: int | None, workers: int | None, progress: bool,
 
 
 def _each(job: Job, n: int, entropy: int, workers: int | None) -> Iterator[Refit]:
+    import joblib  # only who fits many times waits for it
+
     began = time.perf_counter()
     done = 0
     if workers is None or workers == 1:

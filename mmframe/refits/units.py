@@ -7,6 +7,7 @@ import pandas as pd
 from attrs import evolve
 from numpy.typing import NDArray
 
+from mmframe.design.distinct import constant_within, leaders
 from mmframe.design.grouping import Grouping
 from mmframe.design.orthogonal import independent_columns, orthonormal
 from mmframe.design.units import Units
@@ -23,13 +24,11 @@ def with_units(model: Model, units: Units, chosen: Ints) -> Model:
     """
     design = model.design
     rows, copy = units.of(chosen)
-    unit = np.empty(design.n, dtype=np.intp)
-    unit[units.rows] = np.repeat(np.arange(units.count), np.diff(units.starts))
     taken = design.take(rows)
-    groupings = tuple(_grouping(g, unit, rows, copy) for g in design.groupings)
+    groupings = tuple(_grouping(g, units.number, rows, copy) for g in design.groupings)
     residual = taken.residual
     if residual is not None and design.residual is not None:
-        residual = residual.with_subjects(_copied(design.residual.subject, unit, rows, copy))
+        residual = residual.with_subjects(_copied(design.residual.subject, units.number, rows, copy))
     taken = evolve(taken, groupings=groupings, residual=residual)
     if len(independent_columns(orthonormal(taken.weighted(taken.X))[1])) < design.p:
         raise DataError("fixed effects: columns depend on one another in these rows")
@@ -47,8 +46,7 @@ def _grouping(grouping: Grouping, unit: Ints, rows: Ints, copy: Ints) -> Groupin
         given = f"levels of {grouping.name!r} are related"
         raise SpecError(Issue("cases", given, "unrelated levels, which can be drawn twice", "use kind='parametric'"))
     codes = _copied(grouping.codes, unit, rows, copy)
-    first = np.empty(int(codes.max()) + 1, dtype=np.intp)
-    first[codes[::-1]] = np.arange(codes.size)[::-1]
+    first = leaders(codes, int(codes.max()) + 1)
     return evolve(grouping, codes=codes, levels=_named(grouping.levels.take(grouping.codes[rows[first]]), copy[first]))
 
 
@@ -58,15 +56,16 @@ def _named(levels: pd.Index, copy: Ints) -> pd.Index:
     if not again.any():
         return levels
     parts = [levels.get_level_values(k) for k in range(levels.nlevels)]
-    last = [f"{v} (copy {c})" if a else v for v, c, a in zip(parts[-1], copy, again, strict=True)]
-    parts[-1] = pd.Index(last, dtype=object, name=levels.names[-1])
+    own = parts[-1].astype(object)
+    parts[-1] = own.where(~again, own.astype(str) + " (copy " + pd.Index(copy).astype(str) + ")").rename(
+        levels.names[-1]
+    )
     return parts[-1] if levels.nlevels == 1 else pd.MultiIndex.from_arrays(parts, names=levels.names)
 
 
 def _copied(codes: Ints, unit: Ints, rows: Ints, copy: Ints) -> Ints:
     """New numbers of the levels in some rows: levels within units are apart in each copy, levels across units are shared."""
-    first = np.empty(int(codes.max()) + 1, dtype=np.intp)
-    first[codes] = unit
-    within = bool(np.all(first[codes] == unit))
-    named = codes[rows] + (copy * first.size if within else 0)
+    named = codes[rows]
+    if constant_within(unit, codes):
+        named = named + copy * (int(codes.max()) + 1)
     return np.asarray(np.unique(named, return_inverse=True)[1], dtype=np.intp)

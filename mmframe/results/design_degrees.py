@@ -14,6 +14,7 @@ import numpy as np
 from mmframe.covariance.domain import Array
 from mmframe.design.bases import Basis, BlockBasis
 from mmframe.design.design import Design
+from mmframe.design.distinct import constant_within
 from mmframe.design.encoding import FormulaEncoding
 from mmframe.errors import EngineRefusedError, Issue, SpecError, StoreError
 from mmframe.results.source import FittedSource, Source
@@ -38,26 +39,19 @@ def between_within(design: Design) -> Array:
     chain = sorted(factors.items(), key=lambda item: np.unique(item[1]).size)
     codes = [np.unique(values, return_inverse=True)[1] for _, values in chain]
     for k in range(len(codes) - 1):
-        if not _constant(codes[k].astype(float), codes[k + 1]):
+        if not constant_within(codes[k], codes[k + 1]):
             given = f"'between_within' of the crossed factors {chain[k][0]} and {chain[k + 1][0]}"
             raise SpecError(Issue("df", given, "nested factors", "use df='satterthwaite'"))
     levels = [int(values.max()) + 1 for values in codes]
     intercept = np.array([np.ptp(x) == 0 and x[0] != 0 for x in design.X.T], dtype=bool)
     stratum = np.array(
-        [next((k for k, c in enumerate(codes) if _constant(x, c)), len(codes)) for x in design.X.T], dtype=int
+        [next((k for k, c in enumerate(codes) if constant_within(x, c)), len(codes)) for x in design.X.T], dtype=int
     )
     stratum[intercept] = len(codes)
     sizes = [int(intercept.any()), *levels, design.n]
     counts = [int(np.sum((stratum == k) & ~intercept)) for k in range(len(codes) + 1)]
     own = np.array([sizes[k + 1] - sizes[k] - counts[k] for k in range(len(codes) + 1)], dtype=float)
     return np.asarray(own[stratum])
-
-
-def _constant(x: Array, codes: Array) -> bool:
-    """Whether a column is the same in all rows of each level."""
-    first = np.empty(int(codes.max()) + 1)
-    first[codes] = x
-    return bool(np.all(np.abs(first[codes] - x) <= 1e-12 * max(float(np.max(np.abs(x))), 1e-300)))
 
 
 def containment(source: FittedSource) -> Array:

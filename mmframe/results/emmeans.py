@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mmframe.results.result import FitResult
 
 CONTRASTS = ("pairwise", "revpairwise", "trt.vs.ctrl", "eff", "consec", "poly")
+_ALLOWED = ", ".join(repr(c) for c in CONTRASTS) + ", a mapping {name: coefficients} or a matrix of numbers"
 _COLUMNS = ["estimate", "std_error", "df", "statistic", "p_value", "lower", "upper"]
 
 
@@ -138,8 +139,7 @@ def contrasts(kind: Any, labels: Sequence[str]) -> tuple[list[str], Array]:
             told = [f"row {j + 1}" for j in range(len(given))]
         C = [np.asarray(row, dtype=float).ravel() for row in given]
     except (TypeError, ValueError):
-        allowed = ", ".join(repr(c) for c in CONTRASTS) + ", a mapping {name: coefficients} or a matrix of numbers"
-        raise SpecError(Issue("contrast", repr(kind), allowed)) from None
+        raise SpecError(Issue("contrast", repr(kind), _ALLOWED)) from None
     wrong = [row for row in C if row.size != k]
     if wrong or not C:
         allowed = f"{k} coefficients each, for {', '.join(labels)}"
@@ -162,8 +162,7 @@ def _named(kind: str, labels: Sequence[str]) -> tuple[list[str], Array]:
     elif kind == "poly":
         return _polynomials(k)
     else:
-        allowed = ", ".join(repr(c) for c in CONTRASTS) + ", a mapping {name: coefficients} or a matrix"
-        raise SpecError(Issue("contrast", repr(kind), allowed))
+        raise SpecError(Issue("contrast", repr(kind), _ALLOWED))
     return [f"{labels[a]} - {labels[b]}" for a, b in pairs], np.array([unit[a] - unit[b] for a, b in pairs]).reshape(
         -1, k
     )

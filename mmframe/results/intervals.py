@@ -34,14 +34,14 @@ def conf_int(
 
         return intervals(fit, confidence, parameters, progress)
     check_confidence(confidence)
+    known = [*map(str, fit.parameters["name"]), *fit.estimates.columns]
+    chosen = known if parameters is None else named(parameters, known)  # before any refit
     if method == "bootstrap":
-        if parameters is not None:  # before the refits
-            parameters = named(parameters, [*map(str, fit.parameters["name"]), *fit.estimates.columns])
         table = fit.bootstrap(n, seed, progress=progress).conf_int("percentile", confidence)
     else:
         random = fit.parameters_at(confidence).set_index("name")[["lower", "upper"]]
         table = pd.concat([random, fit.coefficients(confidence=confidence)[["lower", "upper"]]])
-    return table if parameters is None else table.loc[named(parameters, list(table.index))]
+    return table.loc[chosen]
 
 
 def named(parameters: Iterable[str], known: list[str]) -> list[str]:

@@ -18,6 +18,7 @@ from attrs import frozen
 
 from mmframe.covariance.domain import Array
 from mmframe.design.design import Design
+from mmframe.design.distinct import constant_within
 from mmframe.design.units import Ints, Units, collected, units_of
 from mmframe.errors import DataError, Issue, SpecError, StoreError
 from mmframe.results.source import FittedSource, Source
@@ -164,12 +165,10 @@ def _clusters(design: Design, cluster: Any) -> Units:
             units = units_of(design, cluster, _WHERE)
     else:
         units = collected("cluster", _numbers(cluster, design))
-    number = np.empty(design.n, dtype=np.intp)
-    number[units.rows] = np.repeat(np.arange(units.count), np.diff(units.starts))
     shared = {g.name: g.codes for g in design.groupings}
     if design.residual is not None:
         shared["the residual's subject"] = design.residual.subject
-    crossed = [name for name, codes in shared.items() if not _within(codes, number)]
+    crossed = [name for name, codes in shared.items() if not constant_within(units.number, codes)]
     crossed += [f"{g.name} (related levels)" for g in design.groupings if g.relationship is not None]
     if crossed:
         given = f"{units.name}, whose clusters share levels of {', '.join(crossed)}"
@@ -192,12 +191,6 @@ def _numbers(cluster: Any, design: Design) -> Ints:
             f"cluster: {int(np.sum(codes < 0))} of {design.n} values are missing · give every row a cluster"
         )
     return np.asarray(codes, dtype=np.intp)
-
-
-def _within(codes: Ints, number: Ints) -> bool:
-    first = np.empty(int(codes.max()) + 1, dtype=np.intp)
-    first[codes] = number
-    return bool(np.all(first[codes] == number))
 
 
 def _covariances(source: FittedSource, rows: Ints) -> Array:
