@@ -5,6 +5,7 @@ The built-in plugins import only this module, numpy, scipy and attrs. What a thi
 - a covariance structure subclasses `CovarianceStructure` and is returned by the hook `mmframe_covariance_structures`;
 - a parameterization subclasses `Parameterization` (with `Bijection`), hook `mmframe_parameterizations`;
 - a stage subclasses `OptimizerStage` and sees a `Problem` and a `Monitor`, hook `mmframe_optimizer_stages`;
+- what gives known relationships between levels (a pedigree, a tree) returns a `Relationship`;
 - observers implement `mmframe_fit_started`, `mmframe_stage_finished` or `mmframe_fit_finished`.
 """
 
@@ -41,6 +42,7 @@ from mmframe.covariance.structure import (
     lags,
     same_point,
 )
+from mmframe.design.relationship import Relationship
 from mmframe.optimize.problem import Problem
 from mmframe.optimize.stage import Monitor, OptimizerStage, StageOutcome, StopReason, TraceRow
 from mmframe.registry.hookspecs import hookimpl
@@ -78,6 +80,7 @@ __all__ = [
     "Psd",
     "Reading",
     "Real",
+    "Relationship",
     "RootElementwise",
     "Scale",
     "StageOutcome",
