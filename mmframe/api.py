@@ -6,7 +6,7 @@ The built-in plugins import only this module, numpy, scipy and attrs. What a thi
 - a parameterization subclasses `Parameterization` (with `Bijection`), hook `mmframe_parameterizations`;
 - a stage subclasses `OptimizerStage` and sees a `Problem` and a `Monitor`, hook `mmframe_optimizer_stages`;
 - what gives known relationships between levels (a pedigree, a tree) returns a `Relationship`;
-- observers implement `mmframe_fit_started`, `mmframe_stage_finished` or `mmframe_fit_finished`.
+- observers implement `mmframe_fit_started`, `mmframe_iteration`, `mmframe_stage_finished` or `mmframe_fit_finished`.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ from mmframe.covariance.structure import (
 from mmframe.design.relationship import Relationship
 from mmframe.optimize.problem import Problem
 from mmframe.optimize.stage import Monitor, OptimizerStage, StageOutcome, StopReason, TraceRow
-from mmframe.registry.hookspecs import hookimpl
-
-API_VERSION = 1
+from mmframe.registry.hookspecs import API_VERSION, hookimpl
 
 __all__ = [
     "ABSOLUTE",

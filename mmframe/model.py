@@ -28,8 +28,10 @@ from mmframe.likelihood.threads import one_blas_thread
 from mmframe.optimize.clock import Clock
 from mmframe.optimize.found import Found
 from mmframe.optimize.pipeline import Pipeline
-from mmframe.optimize.stage import OptimizerStage, TraceRow
+from mmframe.optimize.stage import OptimizerStage, StageOutcome, TraceRow
 from mmframe.optimize.start import starting_point
+from mmframe.registry.blame import naming_plugins
+from mmframe.registry.observers import Observers
 from mmframe.registry.registry import Registry, default_registry
 from mmframe.resolution import ENGINES, Resolved, as_choice, choose_engine, resolve
 from mmframe.results.description import describe_model
@@ -78,18 +80,21 @@ class Model:
             return starting_point(self.engine, self.covariance, self.design, reml=self.spec.reml)
 
     def fit(self, *, progress: bool = False, on_step: Callable[[TraceRow], None] | None = None) -> FitResult:
-        """Run the stages; returns a new FitResult and leaves the model as it was."""
-        self.registry.notify("mmframe_fit_started", spec=self.spec, design=self.design)
-        result = self._fit(progress, on_step)
-        if self.again is not None:
-            result = self._iterated(result, self.again, progress, on_step)
-        self.registry.notify("mmframe_fit_finished", result=result)
+        """Run the stages; returns a new FitResult and leaves the model as it was. Raises PluginError where a plugin's code fails."""
+        observers = self.registry.observers()
+        observers.tell("mmframe_fit_started", spec=self.spec, design=self.design)
+        with naming_plugins(self.registry):
+            result = self._fit(observers, progress, on_step)
+            if self.again is not None:
+                result = self._iterated(result, self.again, observers, progress, on_step)
+        observers.tell("mmframe_fit_finished", result=result)
         return result
 
     def _iterated(
         self,
         result: FitResult,
         again: Callable[[Array], Model],
+        observers: Observers,
         progress: bool,
         on_step: Callable[[TraceRow], None] | None,
     ) -> FitResult:
@@ -99,26 +104,32 @@ class Model:
             assert isinstance(result.source, FittedSource)
             point = result.source.found.point
             model = evolve(again(result.source.fitted), warm=(point.flats, point.sigma2))
-            result = model._fit(progress, on_step)
+            result = model._fit(observers, progress, on_step)
             if np.all(np.abs(result.estimates.beta - before) <= _STILL * np.maximum(np.abs(before), error)):
                 return result
         reason = f"the fitted values that its variance takes still move after {_ROUNDS} rounds"
         return evolve(result, estimates=evolve(result.estimates, converged=False, stop_reason=reason))
 
-    def _fit(self, progress: bool, on_step: Callable[[TraceRow], None] | None) -> FitResult:
+    def _fit(self, observers: Observers, progress: bool, on_step: Callable[[TraceRow], None] | None) -> FitResult:
         with one_blas_thread():
             if progress and on_step is None:
                 with terminal_progress() as shown:
-                    found = self._run(shown)
+                    found = self._observed(observers, shown)
             else:
-                found = self._run(on_step)
+                found = self._observed(observers, on_step)
         return self.result(found)
 
-    def _run(self, on_step: Callable[[TraceRow], None] | None) -> Found:
-        def stage_finished(name: str, outcome: Any, value: float) -> None:
-            self.registry.notify("mmframe_stage_finished", name=name, outcome=outcome, value=value)
+    def _observed(self, observers: Observers, on_step: Callable[[TraceRow], None] | None) -> Found:
+        def iterated(row: TraceRow) -> None:
+            if on_step is not None:
+                on_step(row)
+            observers.tell("mmframe_iteration", row=row)
 
-        return self._stages(Pipeline(self.stages, on_step=on_step, on_stage=stage_finished))
+        def stage_finished(name: str, outcome: StageOutcome, value: float) -> None:
+            observers.tell("mmframe_stage_finished", name=name, outcome=outcome, value=value)
+
+        heard = iterated if observers.hear("mmframe_iteration") else on_step
+        return self._stages(Pipeline(self.stages, on_step=heard, on_stage=stage_finished))
 
     def _stages(self, plan: Pipeline) -> Found:
         start = self.starting_point
@@ -128,7 +139,7 @@ class Model:
 
     def find(self) -> Found:
         """What the stages find, without a result and without a word to observers: for what fits many times."""
-        with one_blas_thread():
+        with one_blas_thread(), naming_plugins(self.registry):
             return self._stages(Pipeline(self.stages))
 
     def result(self, found: Found) -> FitResult:
@@ -279,12 +290,18 @@ def build(
     *,
     lenient: bool = False,
 ) -> Model:
-    """A specification and data to a Model. Raises SpecError, DataError or EngineRefusedError before any fitting.
+    """A specification and data to a Model. Raises SpecError, DataError or EngineRefusedError before any fitting,
+    PluginError where a plugin's own code fails.
 
     fitted (n,): fitted values that a variance function takes as its covariate.   lenient: as many random effects as rows are
     warned of, not refused.
     """
     registry = registry or default_registry()
+    with naming_plugins(registry):
+        return _built(spec, data, registry, fitted, lenient)
+
+
+def _built(spec: ModelSpec, data: Any, registry: Registry, fitted: Array | None, lenient: bool) -> Model:
     clock = Clock()
     if spec.random == () and spec.formula.strip() == "":
         raise SpecError(Issue("formula", "''", "a formula such as 'y ~ x + (1 | group)'"))

@@ -23,7 +23,7 @@ from mmframe.covariance.domain import Array
 from mmframe.covariance.parameterization import Parameterization, resolve_bijection
 from mmframe.covariance.project import project
 from mmframe.covariance.structure import CovarianceStructure, Param, Phi, Points
-from mmframe.errors import Issue, SpecError
+from mmframe.errors import Issue, PluginError, SpecError
 
 
 @lru_cache(maxsize=256)
@@ -144,14 +144,26 @@ class BoundTerm:
     def covariances(self, theta: Array) -> tuple[Array, ...]:
         """Σ at each index of `at`: (..., m, m)."""
         phi = self.phi(theta)
-        return tuple(np.asarray(self.structure.covariance(phi, index), dtype=float) for index in self.at)
+        return tuple(self._sigma(phi, index) for index in self.at)
+
+    def _sigma(self, phi: Phi, index: Array) -> Array:
+        """Σ at an index (..., m, d). Raises PluginError for another shape than (..., m, m), which might broadcast unseen."""
+        sigma = np.asarray(self.structure.covariance(phi, index), dtype=float)
+        wanted = (*index.shape[:-1], index.shape[-2])
+        if sigma.shape != wanted:
+            name = self.structure.name
+            raise PluginError(
+                f"the covariance structure {name!r} gave Σ of shape {sigma.shape} for an index {index.shape}"
+                f"; allowed: {wanted} · mmframe conformance checks it"
+            )
+        return sigma
 
     def covariance_of(self, flat: Array) -> Array:
         """Σ over the points themselves."""
         return self.covariance_at(flat, self.points.index)
 
     def covariance_at(self, flat: Array, index: Array) -> Array:
-        return np.asarray(self.structure.covariance(make_phi(self.params, flat), index), dtype=float)
+        return self._sigma(make_phi(self.params, flat), index)
 
     def _inner_jacobian(self, theta: Array) -> Array:
         """∂ flat φ / ∂θ, block by block: (count, size)."""

@@ -17,7 +17,7 @@ from attrs import evolve, field, frozen
 from mmframe.covariance.derivative import parts
 from mmframe.covariance.domain import Array, PositiveDefinite, unvech, vech
 from mmframe.covariance.model import CovarianceModel
-from mmframe.errors import DataError, Issue, SpecError
+from mmframe.errors import DataError, Issue, PluginError, SpecError
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Evaluation
 from mmframe.optimize.boundary import at_boundary, settled
@@ -139,16 +139,19 @@ class _Run:
         """Run one stage in the given coordinates; the point never gets worse."""
         problem = self._problem(model)
         theta = point.theta(model)
-        problem = problem.in_units(_units(problem, theta))
+        problem = problem.in_units(units_at(problem, theta))
         monitor = Monitor(stage.name + suffix, lambda: self.counts.total, self.plan.budget, self.plan.on_step)
         start = theta / problem.unit
+        self.counts.limit = self.plan.budget
         try:
-            outcome = stage.run(problem, start, monitor)
+            outcome = _outcome(stage, stage.run(problem, start.copy(), monitor), start)
         except BudgetExhaustedError:
             best = start if monitor.best_theta is None else monitor.best_theta
             outcome = StageOutcome(best, StopReason.BUDGET)
+        finally:
+            self.counts.limit = None
         self.trace.extend(monitor.rows)
-        last = np.asarray(outcome.theta, dtype=float)
+        last = np.array(outcome.theta, dtype=float)  # a copy: the outcome is shown to observers
         if monitor.best_theta is not None and monitor.best_value < problem.value(last):
             last = monitor.best_theta
         found = problem.evaluation(last)
@@ -164,7 +167,7 @@ class _Run:
         if not model.size:
             return Check(0.0, 0.0, np.inf, None), model, theta
         problem = self._problem(model)
-        unit = _units(problem, theta)
+        unit = units_at(problem, theta)
         problem = problem.in_units(unit)
         scaled = theta / unit
         hessian = problem.hessian(scaled)
@@ -313,7 +316,17 @@ class _Run:
         return found
 
 
-def _units(problem: Problem, theta: Array) -> Array:
+def _outcome(stage: OptimizerStage, given: object, start: Array) -> StageOutcome:
+    """What a stage returned. Raises PluginError where it is no outcome."""
+    if not isinstance(given, StageOutcome):
+        raise PluginError(f"the stage {stage.name!r} returned {given!r}; allowed: a StageOutcome(theta, reason)")
+    if np.shape(given.theta) != start.shape:
+        shapes = f"θ of shape {np.shape(given.theta)}; allowed: {start.shape}"
+        raise PluginError(f"the stage {stage.name!r} returned {shapes}")
+    return given
+
+
+def units_at(problem: Problem, theta: Array) -> Array:
     """One over the root of the curvature along each coordinate; the size of θ where that is not positive."""
     diagonal = np.diag(problem.hessian(theta))
     if not np.all(np.isfinite(diagonal)):

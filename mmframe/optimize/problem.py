@@ -9,17 +9,28 @@ from attrs import define, field
 
 from mmframe.covariance.domain import Array, OutsideDomainError, Psd
 from mmframe.covariance.model import CovarianceModel
+from mmframe.errors import PluginError
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Evaluation
+from mmframe.optimize.stage import BudgetExhaustedError
 
 
 @define
 class Counts:
-    """How often the engine was asked for values, for values with scores, and for curvature."""
+    """How often the engine was asked for values, for values with scores, and for curvature.
+
+    limit: the budget, while a stage runs.
+    """
 
     values: int = 0
     gradients: int = 0
     hessians: int = 0
+    limit: int | None = None
+
+    def check(self) -> None:
+        """Raises BudgetExhaustedError, so that a stage that never ends is ended."""
+        if self.limit is not None and self.total > self.limit:
+            raise BudgetExhaustedError
 
     @property
     def total(self) -> int:
@@ -79,13 +90,22 @@ class Problem:
         """The same problem with other units; what was evaluated last is shared."""
         return Problem(self.engine, self.model, self.reml, self.counts, unit, self._memory, self.average)
 
+    def _inner(self, theta: Array) -> Array:
+        """θ in the model's own units. Raises PluginError where a stage asks at what is no point."""
+        point = np.asarray(theta)
+        if point.shape != (self.size,) or point.dtype.kind not in "fiu":
+            given = f"an array {point.shape} of {point.dtype}"
+            raise PluginError(f"a stage asked for −2 log L at {given}; allowed: θ ({self.size},), real numbers")
+        return np.asarray(point * self.unit, dtype=float)
+
     def _evaluate(self, theta: Array, score: bool) -> Evaluation | None:
         """None where −2 log L is not finite."""
-        inner = np.asarray(theta, dtype=float) * self.unit
+        inner = self._inner(theta)
         key = inner.tobytes()
         memory = self._memory
         if memory.key == key and (not score or memory.evaluation is None or memory.evaluation.score):
             return memory.evaluation
+        self.counts.check()
         if score:
             self.counts.gradients += 1
         else:
@@ -117,7 +137,7 @@ class Problem:
         found = self._evaluate(theta, True)
         if found is None:
             return np.inf, np.zeros(self.size)
-        inner = np.asarray(theta, dtype=float) * self.unit
+        inner = self._inner(theta)
         gradient = self.model.gradient(inner, found.score, found.sigma2_score, found.residual_score)
         return found.value, gradient * self.unit
 
@@ -127,7 +147,7 @@ class Problem:
         Observed; where the engine prefers it (large crossed designs) with average information in place of the part that
         needs traces (`average`).
         """
-        inner = np.asarray(theta, dtype=float) * self.unit
+        inner = self._inner(theta)
         key = inner.tobytes()
         if self._memory.hessian_key != key or self._memory.hessian is None:
             self._memory.hessian = self._hessian(inner)
@@ -137,6 +157,7 @@ class Problem:
     def _hessian(self, inner: Array) -> Array:
         """By one pass of the engine, which gives the evaluation as well."""
         memory = self._memory
+        self.counts.check()
         found: Evaluation | None = None
         hessian = np.full((self.size, self.size), np.nan)
         self.counts.hessians += 1
@@ -171,7 +192,7 @@ class Problem:
         It needs no inverse of G, lowers −2 log L for ML and REML, and returns theta itself off the domain.
         Laird, Lange & Stram (1987), JASA 82; Liu & Rubin (1994), Biometrika 81.
         """
-        inner = np.asarray(theta, dtype=float) * self.unit
+        inner = self._inner(theta)
         model = self.model
         try:
             G, R, sigma2 = model.matrices(inner)

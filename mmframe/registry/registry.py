@@ -7,10 +7,7 @@ never changes a number.
 
 from __future__ import annotations
 
-import inspect
-import re
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -18,20 +15,21 @@ import attrs
 import pluggy
 from attrs import frozen
 
-from mmframe.covariance.parameterization import Parameterization
-from mmframe.covariance.structure import CovarianceStructure
 from mmframe.errors import AmbiguousNameError, Issue, PluginError, SpecError, UnknownNameError, unknown
-from mmframe.optimize.stage import OptimizerStage
-from mmframe.registry.loader import BUILT_IN, PluginRecord, load_all, new_manager
+from mmframe.registry.loader import BUILT_IN, PluginRecord, load_all, normalised, warn_of
+from mmframe.registry.observers import Observers
+from mmframe.registry.rules import KINDS, PARAMETERIZATION, STAGE, STRUCTURE, new_manager, options_of
 
-STRUCTURE, PARAMETERIZATION, STAGE = "covariance structure", "parameterization", "stage"
-
-_KINDS: dict[str, tuple[str, Any]] = {
-    STRUCTURE: ("mmframe_covariance_structures", CovarianceStructure),
-    PARAMETERIZATION: ("mmframe_parameterizations", Parameterization),
-    STAGE: ("mmframe_optimizer_stages", OptimizerStage),
-}
-_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+__all__ = [
+    "PARAMETERIZATION",
+    "STAGE",
+    "STRUCTURE",
+    "Entry",
+    "Registry",
+    "default_registry",
+    "installed_registry",
+    "strict_registry",
+]
 
 
 @frozen
@@ -52,28 +50,7 @@ class Entry:
     @property
     def options(self) -> dict[str, Any]:
         """Option names with their defaults (attrs.NOTHING where there is none)."""
-        if not attrs.has(self.cls):
-            return {}
-        return {f.alias or f.name: f.default for f in attrs.fields(self.cls) if f.init}
-
-
-def _validated(kind: str, cls: Any, record: PluginRecord) -> Entry:
-    base: Any = _KINDS[kind][1]
-    who = f"plugin {record.name!r} of {record.distribution}"
-    plugin: type | None = cls if isinstance(cls, type) else None
-    if plugin is None or not issubclass(plugin, base):
-        raise PluginError(f"{who} gave {cls!r}; allowed: classes derived from {base.__name__}")
-    if inspect.isabstract(cls):
-        missing = ", ".join(sorted(cls.__abstractmethods__))
-        raise PluginError(f"{who}: {cls.__name__} lacks the methods {missing}")
-    aliases = tuple(getattr(cls, "aliases", ()))
-    for name in (getattr(cls, "name", None), *aliases):
-        if not (isinstance(name, str) and _NAME.match(name)):
-            raise PluginError(f"{who}: {cls.__name__} has the name {name!r}; allowed: {_NAME.pattern}")
-    for attribute in {OptimizerStage: ("bounded", "finishes"), Parameterization: ("scale",)}.get(base, ()):
-        if not hasattr(cls, attribute):
-            raise PluginError(f"{who}: {cls.__name__} does not declare {attribute!r}")
-    return Entry(kind, cls.name, aliases, record.distribution, record.version, cls)
+        return options_of(self.cls)
 
 
 @frozen(eq=False)
@@ -91,34 +68,32 @@ class Registry:
         return default_registry, ()
 
     @classmethod
-    def from_records(cls, records: tuple[PluginRecord, ...], *, strict: bool = False) -> Registry:
+    def from_records(cls, records: Iterable[PluginRecord]) -> Registry:
+        """Of plugins that were examined (`loader.examined`). Of several classes of one name in a distribution the later fail."""
         manager = new_manager()
-        entries: list[Entry] = []
+        entries: dict[tuple[str, str, type], Entry] = {}
         kept: list[PluginRecord] = []
         for record in records:
-            if record.module is None:
-                kept.append(record)
-                continue
-            try:
-                mine = [
-                    _validated(kind, found, record)
-                    for kind, (hook, _) in _KINDS.items()
-                    for found in (getattr(record.module, hook)() if hasattr(record.module, hook) else ())
-                ]
-            except Exception as problem:  # a plugin's hook may raise anything
-                if strict or record.distribution == BUILT_IN:
-                    raise
-                warnings.warn(f"mmframe: {problem}", stacklevel=2)
-                kept.append(attrs.evolve(record, error=str(problem), module=None))
-                continue
-            entries.extend(mine)
-            manager.register(record.module, name=f"{record.distribution}/{record.name}")
+            twice = _taken(record, entries.values())
+            if twice is not None:
+                record = attrs.evolve(record, error=f"its distribution has another class called {twice!r}", module=None)
             kept.append(record)
-        return cls(tuple(entries), tuple(kept), manager)
+            if record.error is not None:
+                continue
+            for o in record.offers:  # two entry points may offer one class
+                entry = Entry(o.kind, o.name, o.aliases, record.distribution, record.version, o.cls)
+                entries.setdefault((o.kind, record.distribution, o.cls), entry)
+            if not manager.is_registered(record.module):
+                manager.register(record.module, name=f"{record.distribution}/{record.name}")
+        return cls(tuple(entries.values()), tuple(kept), manager)
+
+    @property
+    def failures(self) -> tuple[PluginRecord, ...]:
+        return tuple(r for r in self.records if r.error is not None)
 
     @cached_property
     def _by_kind(self) -> dict[str, tuple[Entry, ...]]:
-        return {kind: tuple(e for e in self.entries if e.kind == kind) for kind in _KINDS}
+        return {kind: tuple(e for e in self.entries if e.kind == kind) for kind in KINDS}
 
     def of_kind(self, kind: str) -> tuple[Entry, ...]:
         return self._by_kind[kind]
@@ -134,6 +109,7 @@ class Registry:
         mine = self.of_kind(kind)
         if "/" in name:
             distribution, bare = name.split("/", 1)
+            distribution = normalised(distribution)
             exact = [e for e in mine if e.distribution == distribution and bare in (e.name, *e.aliases)]
             if exact:
                 return exact[0]
@@ -147,21 +123,21 @@ class Registry:
                     Issue(
                         where,
                         f"the {kind} {name!r} is offered by {' and '.join(sorted(e.distribution for e in found))}",
-                        ", ".join(sorted(e.qualified for e in found)),
+                        ", ".join(sorted(f"{e.distribution}/{name}" for e in found)),
                         "write one of these qualified names",
                     )
                 )
             if found:
                 return found[0]
         issue = unknown(where, kind, name, [*self.names(kind), *([e.qualified for e in mine] if "/" in name else [])])
-        failed = [r for r in self.records if r.error]
-        if failed:
-            told = "; ".join(f"{r.name} of {r.distribution} failed to load ({r.error})" for r in failed)
+        if self.failures:
+            told = "; ".join(f"{r.name} of {r.distribution} failed to load ({r.error})" for r in self.failures)
             issue = attrs.evolve(issue, remedy=f"{issue.remedy} · plugins: {told}".strip(" ·"))
         raise UnknownNameError(issue)
 
     def create(self, kind: str, name: str, options: Mapping[str, Any], where: str) -> Any:
-        """An instance with options. Raises SpecError for an unknown, missing or wrongly typed option."""
+        """An instance with options. Raises SpecError for an unknown, missing or wrongly typed option, PluginError where the
+        class fails."""
         entry = self.find(kind, name, where)
         known = entry.options
         issues = [unknown(f"{where}: {name}", "option", o, known) for o in options if o not in known]
@@ -184,34 +160,52 @@ class Registry:
                 issues.append(Issue(where, f"{option}={value!r}", "a number"))
         if issues:
             raise SpecError(issues)
+        written = f"{name}({', '.join(f'{k}={v!r}' for k, v in options.items())})"
         try:
             return entry.cls(**options)
         except (TypeError, ValueError) as problem:
-            raise SpecError(
-                Issue(where, f"{name}({', '.join(f'{k}={v!r}' for k, v in options.items())})", "", str(problem))
-            ) from None
+            raise SpecError(Issue(where, written, "", str(problem))) from None
+        except Exception as problem:  # somebody's class may raise anything
+            said = f"the {kind} {entry.qualified} {entry.version} raised {type(problem).__name__}: {problem}"
+            raise PluginError(f"{where}: {written}: {said}") from problem
 
     def qualified_name(self, obj: Any) -> str | None:
         """The qualified name of an instance's class, if it is registered."""
         return next((e.qualified for e in self.entries if e.cls is type(obj)), None)
 
-    def notify(self, hook: str, **arguments: Any) -> None:
-        """Call an observer hook; an observer that fails is warned of, and never stops a fit."""
-        caller = getattr(self.manager.hook, hook)
-        if not caller.get_hookimpls():
-            return
-        try:
-            caller(**arguments)
-        except Exception as problem:
-            warnings.warn(f"mmframe: an observer of {hook} failed: {type(problem).__name__}: {problem}", stacklevel=2)
+    def observers(self) -> Observers:
+        """Who wants to hear of one fit."""
+        return Observers(self.manager)
+
+
+def _taken(record: PluginRecord, entries: Iterable[Entry]) -> str | None:
+    """A name that another class of the same distribution has already."""
+    for offer in record.offers:
+        for e in entries:
+            if (e.kind, e.distribution) == (offer.kind, record.distribution) and e.cls is not offer.cls:
+                shared = {e.name, *e.aliases} & {offer.name, *offer.aliases}
+                if shared:
+                    return sorted(shared)[0]
+    return None
 
 
 @lru_cache(maxsize=1)
 def default_registry() -> Registry:
-    """Built-ins and installed plugin packages, loaded once a process."""
-    return Registry.from_records(load_all())
+    """Built-ins and installed plugin packages, loaded once a process, with one warning for each that failed."""
+    registry = installed_registry()
+    warn_of(registry.records)
+    return registry
 
 
 def strict_registry() -> Registry:
-    """As `default_registry`, but a plugin that fails to load is an error."""
-    return Registry.from_records(load_all(strict=True), strict=True)
+    """As `default_registry`, but a plugin that fails to load is an error. Raises PluginError."""
+    registry = installed_registry()
+    if registry.failures:
+        raise PluginError("; ".join(f"{r.label} failed: {r.error}" for r in registry.failures))
+    return registry
+
+
+@lru_cache(maxsize=1)
+def installed_registry() -> Registry:
+    """As `default_registry`, without a word about what failed."""
+    return Registry.from_records(load_all())

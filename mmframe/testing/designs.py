@@ -28,6 +28,15 @@ def points_for(structure: CovarianceStructure, size: int, kind: IndexKind | None
     return Points(labels, np.hstack([index, numbers]) if structure.numbered else index)
 
 
+def grid_for(structure: CovarianceStructure, size: int) -> Points:
+    """Points at equal distances, where a family that is no covariance shows it first: in a row, or on a square grid."""
+    points = points_for(structure, size)
+    rows = round(size**0.5) if structure.index_kind is IndexKind.COORDINATES else 1
+    numbers = np.arange(size)
+    index = np.column_stack([numbers // rows, numbers % rows][: 2 if rows > 1 else 1]).astype(float)
+    return Points(points.labels, np.column_stack([index, numbers]) if structure.numbered else index)
+
+
 def covariate_points(structure: CovarianceStructure, size: int) -> Points:
     """Points of a variance function: numbers of levels, or positive values of a covariate."""
     labels = tuple(f"p{k + 1}" for k in range(size))

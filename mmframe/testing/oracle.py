@@ -7,20 +7,22 @@ from functools import partial
 import numpy as np
 from attrs import frozen
 
-from mmframe.covariance.derivative import DerivativeMethod, central_differences, flatten_phi
+from mmframe.covariance.cover import cover
+from mmframe.covariance.derivative import DerivativeMethod, central_differences
 from mmframe.covariance.domain import Array, Positive
 from mmframe.covariance.model import SIGMA2, CovarianceModel
-from mmframe.covariance.parameterization import Parameterization, resolve_bijection
+from mmframe.covariance.parameterization import RELATIVE, Parameterization, resolve_bijection
 from mmframe.covariance.structure import CovarianceStructure, Param, Phi, Points, same_point
 from mmframe.covariance.term import BoundTerm
 from mmframe.design.design import Design
+from mmframe.likelihood.banded import BandedEngine
 from mmframe.likelihood.dense import DenseEngine
 from mmframe.likelihood.engine import Engine
+from mmframe.likelihood.pattern import PatternEngine
 from mmframe.likelihood.pooled import PooledEngine
 from mmframe.optimize.problem import Problem
 from mmframe.testing.designs import design_for, residual_design_for
-
-_RNG_SEED = 11
+from mmframe.testing.places import samples
 
 
 @frozen
@@ -39,10 +41,19 @@ class _One(CovarianceStructure):
 ONE = _One()
 
 
-def samples(params: tuple[Param, ...]) -> list[Array]:
-    """Three points well inside the domain, always the same."""
-    rng = np.random.default_rng(_RNG_SEED)
-    return [flatten_phi(params, {p.name: p.domain.sample(rng) for p in params}) for _ in range(3)]
+class _Cover(Parameterization):
+    """The cover as a parameterization."""
+
+    name = "cover"
+    scale = RELATIVE
+
+    def bijection(self, param: Param) -> object:
+        return cover(param.domain)
+
+
+def bound(structure: CovarianceStructure, points: Points) -> BoundTerm:
+    """The structure at its points, in coordinates that reach every boundary."""
+    return BoundTerm.bind("basis | g", "g", structure, points, _Cover())
 
 
 def _value(problem: Problem, theta: Array) -> Array:
@@ -51,6 +62,18 @@ def _value(problem: Problem, theta: Array) -> Array:
 
 def _gradient(problem: Problem, theta: Array) -> Array:
     return problem.gradient(theta)[1]
+
+
+def check_both_sides(
+    structure: CovarianceStructure, parameterization: Parameterization, points: Points, *, random: bool
+) -> None:
+    """On each side where the structure can stand (`random`: on that of random effects too), by each engine that takes it."""
+    if random:
+        check_against_oracle(structure, parameterization, points)
+    if not structure.singular:
+        check_residual_against_oracle(structure, parameterization, points, PatternEngine, random=False)
+    if structure.markov(points):
+        check_residual_against_oracle(structure, parameterization, points, BandedEngine, random=True)
 
 
 def check_against_oracle(structure: CovarianceStructure, parameterization: Parameterization, points: Points) -> None:

@@ -10,7 +10,18 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "mmframe"
 LAYERS = ["errors", "spec", "design", "covariance", "likelihood", "optimize", "results", "pictures", "registry"]
-LAYERS += ["resolution", "identifiable", "model", "refits", "builder", "fitting", "comparison", "cli", "compat"]
+LAYERS += [
+    "resolution",
+    "identifiable",
+    "model",
+    "refits",
+    "builder",
+    "fitting",
+    "comparison",
+    "template",
+    "cli",
+    "compat",
+]
 # What the layers share below them: the vocabulary of matrices (domains, points) belongs to covariance but names no data.
 VOCABULARY = {"mmframe.covariance.domain", "mmframe.covariance.structure", "mmframe.covariance.tree"}
 # These stand beside the layers.

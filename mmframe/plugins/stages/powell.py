@@ -38,7 +38,9 @@ class Powell(OptimizerStage):
             options={"maxiter": self.max_iterations, "xtol": 1e-6, "ftol": self.tolerance / size},
         )
         reason = StopReason.CONVERGED if found.success else StopReason.ITERATIONS
-        return StageOutcome(np.atleast_1d(found.x), reason)
+        # between bounds its line searches may end at a point that is worse than one before
+        met = [np.atleast_1d(found.x), start, *([] if monitor.best_theta is None else [monitor.best_theta])]
+        return StageOutcome(min(met, key=problem.value), reason)
 
 
 @hookimpl

@@ -1,36 +1,20 @@
-"""The command line: fit, compare, check, plugins, describe, conformance."""
+"""Commands on models: fit, compare, check, describe."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 import sys
-import traceback
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import attrs
 import click
-from rich.console import Console
-from rich.table import Table
 
-from mmframe import __version__
 from mmframe.comparison import compare as compare_fits
-from mmframe.covariance.parameterization import Parameterization
-from mmframe.covariance.structure import CovarianceStructure
-from mmframe.errors import MmframeError, SpecError, UnknownNameError, unknown
+from mmframe.errors import UnknownNameError, unknown
 from mmframe.model import build
-from mmframe.optimize.stage import OptimizerStage
-from mmframe.registry.registry import (
-    PARAMETERIZATION,
-    STAGE,
-    STRUCTURE,
-    Entry,
-    Registry,
-    default_registry,
-    strict_registry,
-)
+from mmframe.registry.registry import Entry, Registry
+from mmframe.registry.rules import KINDS
 from mmframe.resolution import resolve
 from mmframe.results.bundle import write_bundle
 from mmframe.results.description import describe_spec
@@ -39,42 +23,10 @@ from mmframe.results.result import FitResult
 from mmframe.spec.model import ModelSpec
 from mmframe.spec.yaml_text import load_spec
 
-KINDS = (STRUCTURE, PARAMETERIZATION, STAGE)
-OK, FAILED, NOT_CONVERGED = 0, 1, 3
+OK, NOT_CONVERGED = 0, 3
 
 
-def _fail(problem: MmframeError) -> NoReturn:
-    lines = [str(i) for i in problem.issues] if isinstance(problem, SpecError) else [str(problem)]
-    for line in lines:
-        click.echo(f"error: {line}", err=True)
-    sys.exit(FAILED)
-
-
-class _Group(click.Group):
-    """Errors that mmframe raises on purpose are messages, not tracebacks."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except MmframeError as problem:
-            if os.environ.get("MMFRAME_TRACEBACK"):
-                traceback.print_exc()
-            _fail(problem)
-        except OSError as problem:
-            click.echo(f"error: {problem}", err=True)
-            sys.exit(FAILED)
-
-
-@click.group(cls=_Group)
-@click.version_option(__version__, prog_name="mmframe")
-@click.option("--strict-plugins", is_flag=True, help="A plugin package that fails to load is an error.")
-@click.pass_context
-def main(ctx: click.Context, strict_plugins: bool) -> None:
-    """Linear mixed-effects models from YAML specifications."""
-    ctx.obj = strict_registry() if strict_plugins else default_registry()
-
-
-@main.command()
+@click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option(
     "--data", type=click.Path(path_type=Path), help="A table in place of the one that the specification names."
@@ -118,7 +70,7 @@ def fit(
     sys.exit(OK if found.converged else NOT_CONVERGED)
 
 
-@main.command()
+@click.command()
 @click.argument("specs", metavar="SPEC SPEC...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), help="A table in place of those that the specifications name.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
@@ -187,7 +139,7 @@ def as_document(found: FitResult, df: str = "normal") -> dict[str, Any]:
     return out
 
 
-@main.command()
+@click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.pass_obj
 def check(registry: Registry, spec: Path) -> None:
@@ -205,36 +157,7 @@ def check(registry: Registry, spec: Path) -> None:
     )
 
 
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@click.pass_obj
-def plugins(registry: Registry, as_json: bool) -> None:
-    """List what is registered, and the plugin packages that failed to load."""
-    failed = [r for r in registry.records if r.error]
-    if as_json:
-        rows = [
-            {
-                "kind": e.kind,
-                "name": e.name,
-                "aliases": list(e.aliases),
-                "distribution": e.distribution,
-                "version": e.version,
-            }
-            for e in registry.entries
-        ]
-        broken = [{"name": r.name, "distribution": r.distribution, "error": r.error} for r in failed]
-        click.echo(json.dumps({"registered": rows, "failed": broken}, indent=2))
-        return
-    table = Table("kind", "name", "aliases", "from")
-    for kind in KINDS:
-        for e in sorted(registry.of_kind(kind), key=lambda e: e.qualified):
-            table.add_row(kind, e.name, ", ".join(e.aliases), f"{e.distribution} {e.version}")
-    Console(width=None if sys.stdout.isatty() else 110).print(table)
-    for r in failed:
-        click.echo(f"failed: {r.name} of {r.distribution} {r.version}: {r.error}", err=True)
-
-
-@main.command()
+@click.command()
 @click.argument("name", metavar="NAME|SPEC")
 @click.pass_obj
 def describe(registry: Registry, name: str) -> None:
@@ -273,33 +196,3 @@ def _describe_spec(registry: Registry, spec: ModelSpec) -> None:
         click.echo("data         none named; the engine is chosen when they are given")
         return
     click.echo(build(spec, None, registry).describe())
-
-
-@main.command()
-@click.argument("target")
-def conformance(target: str) -> None:
-    """Run the conformance kit on TARGET, written module:Object (a class, or an instance with its options)."""
-    from mmframe.testing import check
-
-    module, colon, attribute = target.partition(":")
-    if not colon:
-        raise click.UsageError("TARGET is written module:Object")
-    sys.path.insert(0, os.getcwd())
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-        plugin = found() if isinstance(found, type) else found
-    except Exception as problem:  # importing somebody's module may raise anything
-        raise click.UsageError(f"{target}: {type(problem).__name__}: {problem}") from None
-    if not isinstance(plugin, (CovarianceStructure, Parameterization, OptimizerStage)):
-        raise click.UsageError(f"{target} is not a covariance structure, a parameterization or an optimizer stage")
-    try:
-        done = check(plugin)
-    except Exception as problem:  # so may its methods
-        click.echo(f"FAILED: {type(problem).__name__}: {problem}", err=True)
-        sys.exit(FAILED)
-    for line in done:
-        click.echo(f"ok  {line}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,5 @@
+"""`python -m mmframe.cli`."""
+
+from mmframe.cli import main
+
+main()
