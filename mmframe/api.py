@@ -6,6 +6,7 @@ The built-in plugins import only this module, numpy, scipy and attrs. What a thi
 - a parameterization subclasses `Parameterization` (with `Bijection`), hook `mmframe_parameterizations`;
 - a stage subclasses `OptimizerStage` and sees a `Problem` and a `Monitor`, hook `mmframe_optimizer_stages`;
 - what gives known relationships between levels (a pedigree, a tree) returns a `Relationship`;
+- what asks more of a fit takes a `FitResult`, and refits its `Model` (`Model.of(fit)`) with parameters held or another response;
 - observers implement `mmframe_fit_started`, `mmframe_iteration`, `mmframe_stage_finished` or `mmframe_fit_finished`.
 """
 
@@ -43,9 +44,11 @@ from mmframe.covariance.structure import (
     same_point,
 )
 from mmframe.design.relationship import Relationship
+from mmframe.model import Model
 from mmframe.optimize.problem import Problem
 from mmframe.optimize.stage import Monitor, OptimizerStage, StageOutcome, StopReason, TraceRow
 from mmframe.registry.hookspecs import API_VERSION, hookimpl
+from mmframe.results.result import FitResult
 
 __all__ = [
     "ABSOLUTE",
@@ -59,12 +62,14 @@ __all__ = [
     "CholeskyEntries",
     "CovarianceStructure",
     "Domain",
+    "FitResult",
     "Identity",
     "IndexKind",
     "Interval",
     "LogCholeskyEntries",
     "LogElementwise",
     "MatrixEntries",
+    "Model",
     "Monitor",
     "OptimizerStage",
     "OutsideDomainError",
