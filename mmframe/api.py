@@ -44,9 +44,10 @@ from mmframe.covariance.structure import (
     same_point,
 )
 from mmframe.design.relationship import Relationship
+from mmframe.errors import Issue, MissingPackageError
 from mmframe.model import Model
 from mmframe.optimize.problem import Problem
-from mmframe.optimize.stage import Monitor, OptimizerStage, StageOutcome, StopReason, TraceRow
+from mmframe.optimize.stage import BudgetExhaustedError, Monitor, OptimizerStage, StageOutcome, StopReason, TraceRow
 from mmframe.registry.hookspecs import API_VERSION, hookimpl
 from mmframe.results.result import FitResult
 
@@ -59,6 +60,7 @@ __all__ = [
     "UNORDERED",
     "Bijection",
     "Box",
+    "BudgetExhaustedError",
     "CholeskyEntries",
     "CovarianceStructure",
     "Domain",
@@ -66,9 +68,11 @@ __all__ = [
     "Identity",
     "IndexKind",
     "Interval",
+    "Issue",
     "LogCholeskyEntries",
     "LogElementwise",
     "MatrixEntries",
+    "MissingPackageError",
     "Model",
     "Monitor",
     "OptimizerStage",

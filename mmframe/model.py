@@ -82,7 +82,7 @@ class Model:
     def fit(self, *, progress: bool = False, on_step: Callable[[TraceRow], None] | None = None) -> FitResult:
         """Run the stages; returns a new FitResult and leaves the model as it was. Raises PluginError where a plugin's code fails."""
         observers = self.registry.observers()
-        observers.tell("mmframe_fit_started", spec=self.spec, design=self.design)
+        observers.tell("mmframe_fit_started", model=self)
         with naming_plugins(self.registry):
             result = self._fit(observers, progress, on_step)
             if self.again is not None:

@@ -15,7 +15,9 @@ import pluggy
 if TYPE_CHECKING:
     from mmframe.covariance.parameterization import Parameterization
     from mmframe.covariance.structure import CovarianceStructure
+    from mmframe.model import Model
     from mmframe.optimize.stage import OptimizerStage, StageOutcome, TraceRow
+    from mmframe.results.result import FitResult
 
 PROJECT = "mmframe"
 API_VERSION = 1
@@ -41,8 +43,8 @@ def mmframe_optimizer_stages() -> list[type[OptimizerStage]]:  # type: ignore[em
 
 
 @hookspec
-def mmframe_fit_started(spec: Any, design: Any) -> None:
-    """Called before the first stage, with the ModelSpec and the Design."""
+def mmframe_fit_started(model: Model) -> None:
+    """Called before the first stage, with the model that is fitted."""
 
 
 @hookspec
@@ -56,8 +58,8 @@ def mmframe_stage_finished(name: str, outcome: StageOutcome, value: float) -> No
 
 
 @hookspec
-def mmframe_fit_finished(result: Any) -> None:
-    """Called with the FitResult."""
+def mmframe_fit_finished(result: FitResult) -> None:
+    """Called with the result, converged or not; not where the fit raised an error."""
 
 
 def hooks_of(specs: Any) -> tuple[str, ...]:

@@ -31,8 +31,8 @@ class Recorder:
         self.heard: list[tuple[str, Any]] = []
 
     @hookimpl
-    def mmframe_fit_started(self, spec: Any, design: Any) -> None:
-        self.heard.append(("started", (spec.formula, design.n)))
+    def mmframe_fit_started(self, model: mm.Model) -> None:
+        self.heard.append(("started", (model.spec.formula, model.design.n)))
 
     @hookimpl
     def mmframe_iteration(self, row: TraceRow) -> None:
