@@ -1,0 +1,69 @@
+"""The plugin surface as text: every name with its signature. `python -m tests.registry.surface` records it anew."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+import mmframe.api
+import mmframe.testing
+from mmframe.registry import hookspecs
+
+RECORDED = Path(__file__).with_name(f"surface_v{hookspecs.API_VERSION}.txt")
+
+
+def lines() -> list[str]:
+    out = [f"entry-point group {hookspecs.ENTRY_POINT_GROUP}"]
+    for hook in hookspecs.hooks_of(hookspecs):
+        out.append(f"hook {hook}{inspect.signature(getattr(hookspecs, hook))}")
+    for module in (mmframe.api, mmframe.testing):
+        for name in sorted(module.__all__):
+            out += _described(f"{module.__name__}.{name}", getattr(module, name))
+    return out
+
+
+def _described(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, type):
+        if inspect.isroutine(value):
+            yield f"{name}{inspect.signature(value)}"
+        else:
+            yield f"{name}: {type(value).__name__}"
+        return
+    bases = ", ".join(b.__name__ for b in value.__bases__ if b is not object)
+    yield f"class {name}({bases})"
+    if issubclass(value, enum.Enum):
+        yield from (f"  {member}" for member in value.__members__)
+        return
+    if attrs.has(value):
+        for each in attrs.fields(value):
+            if not each.name.startswith("_"):
+                yield f"  field {each.name}: {each.type}{_default(each.default)}"
+    for attribute, kind in sorted(inspect.get_annotations(value).items()):
+        if str(kind).startswith("ClassVar"):
+            default = f" = {getattr(value, attribute)!r}" if hasattr(value, attribute) else ""
+            yield f"  {attribute}: {kind}{default}"
+    for attribute, method in sorted(vars(value).items()):
+        if attribute.startswith("_") and attribute != "__init__":
+            continue
+        abstract = "abstract " if getattr(method, "__isabstractmethod__", False) else ""
+        plain = method.__func__ if isinstance(method, (classmethod, staticmethod)) else method
+        if inspect.isfunction(plain) and not (attribute == "__init__" and attrs.has(value)):
+            how = "classmethod " if isinstance(method, classmethod) else ""
+            yield f"  {abstract}{how}{attribute}{inspect.signature(plain)}"
+        elif isinstance(method, property) or type(method).__name__ == "cached_property":
+            yield f"  {abstract}property {attribute}"
+
+
+def _default(default: Any) -> str:
+    if default is attrs.NOTHING:
+        return ""
+    return " = (made)" if isinstance(default, attrs.Factory) else f" = {default!r}"  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    RECORDED.write_text("\n".join(lines()) + "\n", encoding="utf-8")
