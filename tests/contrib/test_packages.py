@@ -47,7 +47,7 @@ def test_a_package_in_a_new_environment(package: Path, tmp_path: Path) -> None:
     where = environment.run("-c", "import mmframe; print(mmframe.__file__)", cwd=tmp_path)
     assert Path(where.stdout.strip()).is_relative_to(ROOT), "against the checkout"
     tests = environment.run(
-        "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist", str(package),
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(package),
         cwd=tmp_path, timeout=1200,
     )  # fmt: skip
     assert tests.returncode == 0, tests.stdout + tests.stderr
@@ -79,6 +79,8 @@ def imported(file: Path) -> set[str]:
             found.add(node.module or "")
             if node.module == "mmframe":
                 found |= {f"mmframe.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            found |= {str(arg.value) for arg in node.args if isinstance(arg, ast.Constant)}
     return {name for name in found if name.split(".")[0] == "mmframe"}
 
 
@@ -90,15 +92,13 @@ def test_a_package_imports_only_the_surface(package: Path) -> None:
     for file in files:
         allowed = SURFACE if "src" in file.relative_to(package).parts else SURFACE | {"mmframe"}
         assert imported(file) <= allowed, f"{file.relative_to(ROOT)}: {imported(file) - allowed}"
-        text = file.read_text(encoding="utf-8")
-        assert "import_module" not in text or "mmframe" not in text.split("import_module")[1][:40]
 
 
 def test_what_they_depend_on_is_in_the_environment_of_the_tests() -> None:
     """They are installed without their dependencies, so that the tests need no network."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         ours = tomllib.load(file)["project"]
-    wanted = [d for d in ours["optional-dependencies"]["test"]] + ours["dependencies"]
+    wanted = [*ours["optional-dependencies"]["test"], *ours["dependencies"]]
     known = {d.split(">")[0].split("[")[0].split("<")[0].strip().lower().replace("_", "-") for d in wanted} | {
         "mmframe"
     }
