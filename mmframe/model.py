@@ -187,7 +187,7 @@ class Model:
         """The same model for another response (n,), before any offset is taken off: for simulation and the bootstrap."""
         offset = self.design.offset
         design = self.design.with_response(y if offset is None else y - offset)
-        return evolve(self, design=design, engine=type(self.engine).reduce(design))
+        return evolve(self, design=design, engine=self.engine.of(design))
 
     @classmethod
     def of(cls, fit: FitResult) -> Model:

@@ -42,6 +42,10 @@ class Engine(ABC):
     def reduce(cls, design: Design) -> Engine:
         """Reduce the design to what the criterion needs."""
 
+    def of(self, design: Design) -> Engine:
+        """The same kind of engine for another design of the same terms."""
+        return type(self).reduce(design)
+
     @abstractmethod
     def evaluate(
         self,

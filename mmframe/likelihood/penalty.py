@@ -57,6 +57,9 @@ class PenalizedEngine(Engine):
     def reduce(cls, design: Design) -> Engine:
         raise TypeError("a penalized engine is made from another engine")
 
+    def of(self, design: Design) -> Engine:
+        return evolve(self, base=self.base.of(design))
+
     def _stay(self, p: int) -> NDArray[np.bool_]:
         """Which entries of β are held: (p,)."""
         return np.zeros(p, dtype=bool) if self.held is None else np.isfinite(self.held)

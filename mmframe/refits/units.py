@@ -32,7 +32,7 @@ def with_units(model: Model, units: Units, chosen: Ints) -> Model:
     taken = evolve(taken, groupings=groupings, residual=residual)
     if len(independent_columns(orthonormal(taken.weighted(taken.X))[1])) < design.p:
         raise DataError("fixed effects: columns depend on one another in these rows")
-    engine = type(model.engine).reduce(taken)
+    engine = model.engine.of(taken)
     terms = model.covariance.terms
     n_random = model.covariance.n_random
     placed = tuple(evolve(t, at=at) for t, at in zip(terms[n_random:], engine.residual_index, strict=True))

@@ -31,8 +31,9 @@ _UNTOLD = 1e-3
 
 def parameter_table(
     engine: Engine, rows: tuple[report.Reported, ...], found: Found, known: Uncertainty
-) -> pd.DataFrame:
-    """One row a reported parameter, σ last: estimate and standard error, NaN at a bound or where it is held.
+) -> tuple[pd.DataFrame, Array]:
+    """(one row a reported parameter, σ last: estimate and standard error; their covariance, (rows, rows)); errors are NaN at a bound
+    and where a parameter is held.
 
     The one variance of a structured residual is σ itself; with several, σ is that of the first point.
     """
@@ -40,7 +41,8 @@ def parameter_table(
     flats, sigma2 = found.point.flats, found.point.sigma2
     estimates = np.append(report.values(rows, terms, flats), np.sqrt(sigma2))
     covariance, lost, jacobian = _covariance_and_jacobian(rows, known)
-    variances = np.einsum("ri,ij,rj->r", jacobian, covariance, jacobian)
+    spread = jacobian @ covariance @ jacobian.T
+    variances = np.diag(spread)
     # what moves along a direction that carries no information has no error that could be told
     untold = np.linalg.norm(jacobian @ lost, axis=1) > _UNTOLD * np.maximum(np.abs(estimates), 1e-300)
     variances = np.where(untold, np.nan, variances)
@@ -58,8 +60,10 @@ def parameter_table(
     if not any(r.name == report.SIGMA for r in rows):
         kind = "derived" if found.cover.residual else "sd"
         table.append((report.SIGMA, "residual", "", kind, "", "", estimates[-1], errors[-1]))
-    table.sort(key=lambda row: row[0] == report.SIGMA)
-    return pd.DataFrame(table, columns=COLUMNS)
+    order = sorted(range(len(table)), key=lambda n: table[n][0] == report.SIGMA)
+    unknown = np.isnan(errors)
+    spread = np.where(unknown[:, None] | unknown, np.nan, spread)
+    return pd.DataFrame([table[n] for n in order], columns=COLUMNS), spread[np.ix_(order, order)]
 
 
 def _at_bound(row: report.Reported, estimate: float, sigma: float, units: tuple[Array, ...]) -> bool:

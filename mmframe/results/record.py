@@ -118,6 +118,14 @@ class FitRecord:
         """name, side, group, kind, row, column, estimate, std_error, lower, upper of every covariance parameter."""
         return self.parameters_at(0.95)
 
+    @cached_property
+    def parameters_cov(self) -> pd.DataFrame:
+        """The asymptotic covariance of the estimates of `parameters`; NaN where there is no standard error."""
+        table = self.source.parameter_table
+        shown = (table["kind"] != "hidden").to_numpy()
+        names = table["name"][shown].to_list()
+        return pd.DataFrame(self.source.parameter_cov[np.ix_(shown, shown)], index=names, columns=names)
+
     def starting_values(self) -> dict[str, float]:
         """The covariance parameters by name, as another fit takes them for `start`."""
         table = self.source.parameter_table

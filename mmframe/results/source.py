@@ -50,6 +50,11 @@ class Source(ABC):
 
     @property
     @abstractmethod
+    def parameter_cov(self) -> Array:
+        """The covariance of the rows of the table, (rows, rows)."""
+
+    @property
+    @abstractmethod
     def sensitivity(self) -> Sensitivity:
         """How the covariance of β̂ moves with the covariance parameters. Raises EngineRefusedError, StoreError."""
 
@@ -206,8 +211,16 @@ class FittedSource(Source):
         )
 
     @cached_property
-    def parameter_table(self) -> pd.DataFrame:
+    def _parameters(self) -> tuple[pd.DataFrame, Array]:
         return parameter_table(self.engine, self.reported, self.found, self.uncertainty)
+
+    @property
+    def parameter_table(self) -> pd.DataFrame:
+        return self._parameters[0]
+
+    @property
+    def parameter_cov(self) -> Array:
+        return self._parameters[1]
 
     @cached_property
     def uncertainty(self) -> Uncertainty:

@@ -28,7 +28,7 @@ from mmframe.results.stored_source import StoredSource
 from mmframe.spec.document import from_dict
 from mmframe.spec.written import as_named, to_dict
 
-FORMAT = 2
+FORMAT = 3
 _MATRIX = "(a matrix)"  # stands in a saved specification for a relationship that was no file
 _JSON, _ARRAYS = "fit.json", "arrays.npz"
 
@@ -143,6 +143,7 @@ def write_fit(fit: FitResult, archive: zipfile.ZipFile) -> None:
         "spec": to_dict(spec),
         "estimates": write.value(estimates),
         "parameters": write.value({c: source.parameter_table[c].tolist() for c in source.parameter_table}),
+        "parameter_cov": write.array(source.parameter_cov),
         "effects": write.value(
             {"b": effects.b, "covariances": effects.cov, "shifts": effects.shift, "whole": effects.joint}
         ),
@@ -229,6 +230,7 @@ def read_fit(archive: zipfile.ZipFile, path: str | Path) -> FitResult:
         source = StoredSource(
             Estimates(**estimates),
             pd.DataFrame(read.value(document["parameters"])),
+            read.value(document["parameter_cov"]),
             TabledEffects(**read.value(document["effects"])),
             read.value(document["fitted"]),
             read.value(document["population"]),

@@ -26,6 +26,7 @@ class StoredSource(Source):
 
     estimates: Estimates
     table: pd.DataFrame
+    table_cov: Array
     stored_effects: TabledEffects
     stored_fitted: Array
     stored_population: Array
@@ -44,6 +45,10 @@ class StoredSource(Source):
     @property
     def parameter_table(self) -> pd.DataFrame:
         return self.table
+
+    @property
+    def parameter_cov(self) -> Array:
+        return self.table_cov
 
     @property
     def effects(self) -> Effects:

@@ -31,9 +31,11 @@ def points_for(structure: CovarianceStructure, size: int, kind: IndexKind | None
 def grid_for(structure: CovarianceStructure, size: int) -> Points:
     """Points at equal distances, where a family that is no covariance shows it first: in a row, or on a square grid."""
     points = points_for(structure, size)
+    if structure.index_kind is UNORDERED:
+        return points
     rows = round(size**0.5) if structure.index_kind is IndexKind.COORDINATES else 1
     numbers = np.arange(size)
-    index = np.column_stack([numbers // rows, numbers % rows][: 2 if rows > 1 else 1]).astype(float)
+    index = 1 + np.column_stack([numbers // rows, numbers % rows][: 2 if rows > 1 else 1]).astype(float)
     return Points(points.labels, np.column_stack([index, numbers]) if structure.numbered else index)
 
 

@@ -12,7 +12,7 @@ from mmframe.covariance.derivative import DerivativeMethod, choose_method, jacob
 from mmframe.covariance.domain import OutsideDomainError, psd_root, unvech, vech, vech_basis
 from mmframe.covariance.matrix_bijections import StandardDeviationsCorrelations
 from mmframe.testing import check_covariance_structure
-from mmframe.testing.structures import _bound
+from mmframe.testing.oracle import bound
 
 POINTS = Points(("a", "b", "c"), np.array([[0.0], [1.5], [4.0]]))
 
@@ -142,7 +142,7 @@ def test_the_kit_finds_each_mistake(structure: CovarianceStructure, said: str) -
 
 
 def test_projection_without_a_closed_form_is_a_minimum() -> None:
-    term = _bound(Exponential(), POINTS)
+    term = bound(Exponential(), POINTS)
     target = 3.0 * 0.6 ** lags(POINTS.index)
     np.testing.assert_allclose(term.project(target), [3.0, 0.6], rtol=1e-4)
 

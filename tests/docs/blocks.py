@@ -32,13 +32,13 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
-    found, inside, language, start, expect = [], False, "", 0, None
+    found, inside, language, start, expect, indent = [], False, "", 0, None, 0
     kept: list[str] = []
     lines = page.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, 1):
         match = FENCE.match(line)
         if match and not inside:
-            inside, language, start, kept = True, match["language"], number + 1, []
+            inside, language, start, kept, indent = True, match["language"], number + 1, [], len(match["indent"])
             said = EXPECT.match(lines[number - 2]) if number > 1 else None
             expect = said["name"] if said else None
         elif match:
@@ -46,7 +46,8 @@ def blocks(page: Path) -> list[Block]:
             found.append(Block(language, start, number + 1, "\n".join(kept) + "\n", expect))
             inside = False
         elif inside:
-            kept.append(line)
+            assert not line[:indent].strip(), f"{page.name}, line {number}: less indented than its fence"
+            kept.append(line[indent:])
     assert not inside, f"{page.name}: the fence of line {start - 1} is not closed"
     return found
 
@@ -67,7 +68,7 @@ def assert_same_text(printed: str, shown: str, where: str) -> None:
 
 
 def name_of(page: Path) -> str:
-    return page.relative_to(ROOT).as_posix()
+    return page.relative_to(ROOT).as_posix() if page.is_relative_to(ROOT) else page.name
 
 
 def run_page(page: Path) -> None:
@@ -99,8 +100,8 @@ def run_page(page: Path) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("error")
-    for path in sys.argv[1:]:
+    for page in [Path(path).resolve() for path in sys.argv[1:]]:
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
-            run_page(Path(path).resolve())
+            run_page(page)
             os.chdir(ROOT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import inspect
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def _described(name: str, value: Any) -> Iterator[str]:
     if issubclass(value, enum.Enum):
         yield from (f"  {member}" for member in value.__members__)
         return
+    fields = {each.name for each in attrs.fields(value)} if attrs.has(value) else set()
     if attrs.has(value):
         for each in attrs.fields(value):
             if not each.name.startswith("_"):
@@ -47,7 +49,11 @@ def _described(name: str, value: Any) -> Iterator[str]:
         if str(kind).startswith("ClassVar"):
             default = f" = {getattr(value, attribute)!r}" if hasattr(value, attribute) else ""
             yield f"  {attribute}: {kind}{default}"
-    for attribute, method in sorted(vars(value).items()):
+    # what comes from a base that has no name of its own here is this class's
+    named = {getattr(mmframe.api, name) for name in mmframe.api.__all__ if isinstance(getattr(mmframe.api, name), type)}
+    own = [c for c in value.__mro__ if c is value or (c.__module__.startswith("mmframe.") and c not in named)]
+    members = {k: v for c in reversed(own) for k, v in vars(c).items()}
+    for attribute, method in sorted(members.items()):
         if attribute.startswith("_") and attribute != "__init__":
             continue
         abstract = "abstract " if getattr(method, "__isabstractmethod__", False) else ""
@@ -55,7 +61,9 @@ def _described(name: str, value: Any) -> Iterator[str]:
         if inspect.isfunction(plain) and not (attribute == "__init__" and attrs.has(value)):
             how = "classmethod " if isinstance(method, classmethod) else ""
             yield f"  {abstract}{how}{attribute}{inspect.signature(plain)}"
-        elif isinstance(method, property) or type(method).__name__ == "cached_property":
+        elif isinstance(method, (property, cached_property)) or (
+            inspect.ismemberdescriptor(method) and attribute not in fields
+        ):  # attrs keeps a cached property in a slot of its name
             yield f"  {abstract}property {attribute}"
 
 

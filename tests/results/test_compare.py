@@ -201,6 +201,15 @@ def test_another_response(formula: str) -> None:
     np.testing.assert_allclose(found.fixed_effects, expected.fixed_effects, rtol=1e-7)
 
 
+def test_holding_and_responding_come_in_any_order() -> None:
+    y = SLEEPSTUDY["Reaction"].to_numpy() + np.random.default_rng(0).normal(size=180)
+    model = mm.Model.of(sleep("Days + (Days | Subject)"))
+    held = {"Days": 9.0, "sigma": 25.0}
+    one, other = model.holding(held).responding(y).fit(), model.responding(y).holding(held).fit()
+    assert one.fixed_effects["Days"] == other.fixed_effects["Days"] == 9.0
+    assert one.loglike == pytest.approx(other.loglike, abs=1e-8)
+
+
 def test_a_model_without_random_effects_has_the_error_of_sigma() -> None:
     """σ̂/√(2(n − p)), by REML."""
     fit = mm.fit("Reaction ~ Days", SLEEPSTUDY)

@@ -95,7 +95,7 @@ def test_the_file_is_json_and_plain_arrays(tmp_path: Path) -> None:
     file = mm.fit("Weight ~ Time + (1 | Pig)", DIETOX).save(tmp_path / "fit")
     with zipfile.ZipFile(file) as archive:
         assert sorted(archive.namelist()) == ["arrays.npz", "fit.json"]
-        assert json.loads(archive.read("fit.json"))["mmframe_fit"] == 2
+        assert json.loads(archive.read("fit.json"))["mmframe_fit"] == 3
         with np.load(archive.open("arrays.npz"), allow_pickle=False) as arrays:
             assert all(arrays[name].dtype.kind in "fiub" for name in arrays.files)
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
     file = mm.fit("Weight ~ Time + (1 | Pig)", DIETOX).save(tmp_path / "fit")
     with zipfile.ZipFile(file) as archive:
         document, arrays = json.loads(archive.read("fit.json")), archive.read("arrays.npz")
-    for change, said in (({"mmframe_fit": 99}, "this version reads 2"), ({"effects": None}, "damaged")):
+    for change, said in (({"mmframe_fit": 99}, "this version reads 3"), ({"effects": None}, "damaged")):
         with zipfile.ZipFile(tmp_path / "changed", "w") as archive:
             archive.writestr("fit.json", json.dumps({**document, **change}))
             archive.writestr("arrays.npz", arrays)

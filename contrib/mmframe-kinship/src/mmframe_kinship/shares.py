@@ -1,12 +1,12 @@
 """Heritability, and other shares of variance, with intervals.
 
-The standard error is the delta method's, from the curvature of −2 log L in the logarithms of the variances. That curvature is taken by
-differences of the likelihood of models whose parameters are all held (`Model.holding`), which cost no optimisation.
+The standard error is the delta method's, from the covariance of the fit's own parameters (`fit.parameters_cov`). A profile optimises
+−2 log L of models whose parameters are all held (`Model.holding`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -23,8 +23,6 @@ from mmframe.api import FitResult, Model
 Array = NDArray[np.float64]
 
 RESIDUAL = "residual"
-_STEP = 0.05  # of the differences, in standard errors of the logarithm of a standard deviation
-_NO_ERROR = 0.3  # the step's stand-in where a parameter has none
 _EDGE = 1e-6  # as near to 0 and 1 as a profile goes
 
 
@@ -73,7 +71,7 @@ class Heritability:
 
     @cached_property
     def covariance(self) -> pd.DataFrame:
-        """The asymptotic covariance of the variances (k, k), by the observed information. NaN where one of them is zero."""
+        """The asymptotic covariance of the variances (k, k), by the fit's information. NaN where one of them is zero or held."""
         names = list(self.share.names)
         scaled = self.variances.to_numpy()
         return pd.DataFrame(self._of_logs * np.outer(scaled, scaled), index=names, columns=names)
@@ -95,11 +93,9 @@ class Heritability:
         variances = _variances(self.fit, self.share)
         if not np.all(variances > 0.0):
             return np.full((variances.size, variances.size), np.nan)
-        table = self.fit.parameters.set_index("name")
-        rows = table.loc[list(self.share.parameters)]
-        relative: Array = rows["std_error"].to_numpy(dtype=np.float64) / rows["estimate"].to_numpy(dtype=np.float64)
-        step = 2.0 * _STEP * np.where(np.isfinite(relative), relative, _NO_ERROR)
-        return np.asarray(2.0 * np.linalg.inv(_hessian(self._likelihood.deviance, np.log(variances), step)))
+        names = list(self.share.parameters)
+        of_roots = self.fit.parameters_cov.loc[names, names].to_numpy()
+        return np.asarray(4.0 * of_roots / np.sqrt(np.outer(variances, variances)))
 
     def conf_int(
         self, method: str = "logit", confidence: float = 0.95, *, n: int = 1000, seed: int | None = None
@@ -304,16 +300,3 @@ class Curve:
         out = logs.copy()
         out[share.counted] += x - float(np.log(inside / outside))
         return out
-
-
-def _hessian(function: Callable[[Array], float], at: Array, step: Array) -> Array:
-    """Second derivatives (k, k) by central differences."""
-    unit = np.diag(step)
-    middle = function(at)
-    out: Array = np.zeros((at.size, at.size))
-    for i in range(at.size):
-        out[i, i] = (function(at + unit[i]) - 2.0 * middle + function(at - unit[i])) / step[i] ** 2
-        for j in range(i):
-            corners = [function(at + a * unit[i] + b * unit[j]) for a in (1, -1) for b in (1, -1)]
-            out[i, j] = out[j, i] = (corners[0] - corners[1] - corners[2] + corners[3]) / (4.0 * step[i] * step[j])
-    return out

@@ -6,6 +6,7 @@ import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from attrs import frozen
@@ -53,7 +54,7 @@ def read(path: str | Path) -> pd.DataFrame:
     return table.assign(time=pd.to_datetime(table["time"], utc=True)).astype(_COLUMNS)
 
 
-_COLUMNS = {
+_COLUMNS: dict[str, Any] = {
     "fit": str,
     "time": "datetime64[ns, UTC]",
     "process": int,
