@@ -213,7 +213,7 @@ def _made(where: str, make: Callable[[], CovarianceStructure]) -> CovarianceStru
     try:
         return make()
     except ValueError as problem:
-        raise SpecError(Issue(where, "this combination", str(problem))) from None
+        raise SpecError(Issue(where, str(problem))) from None
 
 
 def random_structures(design: Design, resolved: Resolved) -> tuple[CovarianceStructure, ...]:

@@ -239,7 +239,7 @@ def compose(
 ) -> CovarianceStructure:
     """The structure of a tree over one index. leaves: the points and the columns of each leaf, then of each variance.
 
-    A single leaf stays what it is. Raises ValueError where pieces cannot be combined.
+    A single leaf stays what it is. Raises ValueError where pieces cannot be combined, or do not take their points.
     """
     whole = _built(tree, iter(leaves[: len(leaves) - len(variances)]), points)
     if variances:
@@ -251,7 +251,7 @@ def compose(
             whole, leaves[0][0] if not tree.parts else points, leaves[0][1] if not tree.parts else slice(None)
         )
         whole = Product((process, *scaled))
-        whole.params(points)
+    whole.params(points)
     return whole
 
 
@@ -267,6 +267,4 @@ def _built(tree: Tree, leaves: Iterator[tuple[Points, slice]], points: Points) -
         else:
             assert part.structure is not None
             pieces.append(Piece(part.structure, *next(leaves), role))
-    made = COMBINATIONS[tree.combinator](tuple(pieces))
-    made.params(points)
-    return made
+    return COMBINATIONS[tree.combinator](tuple(pieces))

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from mmframe.covariance.bijections import Bijection
 from mmframe.covariance.cover import default_bijection
 from mmframe.covariance.structure import Param
+from mmframe.errors import PluginError
 
 
 class Scale(enum.Enum):
@@ -43,7 +44,8 @@ def resolve_bijection(parameterization: Parameterization, param: Param) -> Bijec
     if chosen is NotImplemented:
         return default_bijection(param.domain)
     if not isinstance(chosen, Bijection):
-        raise TypeError(
-            f"parameterization {parameterization.name!r} gave {chosen!r} for {param.name!r}, not a Bijection"
+        raise PluginError(
+            f"the parameterization {parameterization.name!r} gave {chosen!r} for {param.name!r}; allowed: a Bijection, or"
+            " NotImplemented"
         )
     return chosen

@@ -412,7 +412,9 @@ def test_plugins() -> None:
         f"mmframe {mm.__version__}",
     ):
         assert name in result.stdout
+    assert "packages (entry points of the group mmframe.v1):" in result.stdout
     rows = json.loads(run("plugins", "--json").stdout)
+    assert rows["api_version"] == 1 and set(rows) == {"api_version", "packages", "registered", "failed"}
     names = {(row["kind"], row["name"]) for row in rows["registered"]}
     assert {("covariance structure", "unstructured"), ("parameterization", "cholesky"), ("stage", "newton")} <= names
     assert all(set(row) == {"kind", "name", "aliases", "distribution", "version"} for row in rows["registered"])
@@ -567,6 +569,20 @@ def test_conformance_ok(target: str, modules: Path) -> None:
     assert all(line.startswith("ok  ") for line in lines)
 
 
+def test_conformance_of_some_rules_at_some_sizes(modules: Path) -> None:
+    result = run("conformance", "own_plugins:Same", "--rule", "symmetric", "--rule", "jacobian", "--size", "2")
+    assert result.exit_code == 0 and len(result.stdout.splitlines()) == 2
+    fails(run("conformance", "own_plugins:Same", "--rule", "symetric"), "did you mean 'symmetric'", code=2)
+
+
+def test_conformance_shows_every_rule_that_is_broken(modules: Path) -> None:
+    result = run("conformance", "own_plugins:Raises")
+    assert result.exit_code == 1
+    assert result.stderr.count("FAILED  rule ") > 3 and "rules broken" in result.stderr
+    assert "to do: " in result.stderr and "again: from own_plugins import Raises; " in result.stderr
+    assert "ok  names are lower case" in result.stdout
+
+
 def test_conformance_of_a_built_in_parameterization() -> None:
     result = run("conformance", "mmframe.plugins.parameterizations.profile:Profile")
     assert result.exit_code == 0, result.output
@@ -608,7 +624,7 @@ def test_conformance_of_a_plugin_that_raises(modules: Path) -> None:
 def test_version_and_help() -> None:
     assert mm.__version__ in run("--version").stdout
     text = run("--help").stdout
-    for command in ("fit", "check", "plugins", "describe", "conformance"):
+    for command in ("fit", "check", "plugins", "describe", "conformance", "new-plugin"):
         assert command in text
         assert run(command, "--help").exit_code == 0
 
