@@ -85,6 +85,20 @@ class IdentifiabilityWarning(UserWarning):
     """Covariance parameters that the design cannot tell apart: the fit goes on, and their estimates mean nothing alone."""
 
 
+class PluginWarning(UserWarning):
+    """A plugin package that was not loaded, or an observer that failed: everything else goes on."""
+
+
+def told(problem: BaseException) -> str:
+    """What somebody's code raised, on one line of bearable length. Never raises, whatever that code made of `__str__`."""
+    try:
+        text = " ".join(str(problem).split())
+    except Exception:
+        text = "(it cannot be printed)"
+    kind = type(problem).__name__
+    return f"{kind}: {text[:300]}{'...' if len(text) > 300 else ''}" if text else kind
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean 'x'?`, or an empty string when nothing is near."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

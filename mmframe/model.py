@@ -15,6 +15,7 @@ from mmframe.covariance.domain import Array
 from mmframe.covariance.hold import check_values, hold, put
 from mmframe.covariance.model import SIGMA2, CovarianceModel
 from mmframe.covariance.parameterization import resolve_bijection
+from mmframe.covariance.sound import is_markov
 from mmframe.covariance.structure import UNORDERED, CovarianceStructure
 from mmframe.covariance.term import BoundTerm
 from mmframe.design.assemble import assemble
@@ -27,13 +28,13 @@ from mmframe.likelihood.penalty import PenalizedEngine
 from mmframe.likelihood.threads import one_blas_thread
 from mmframe.optimize.clock import Clock
 from mmframe.optimize.found import Found
-from mmframe.optimize.pipeline import Pipeline
+from mmframe.optimize.pipeline import DEFAULT_BUDGET, Pipeline
 from mmframe.optimize.stage import OptimizerStage, StageOutcome, TraceRow
 from mmframe.optimize.start import starting_point
 from mmframe.registry.blame import naming_plugins
 from mmframe.registry.observers import Observers
 from mmframe.registry.registry import Registry, default_registry
-from mmframe.resolution import ENGINES, Resolved, as_choice, choose_engine, resolve
+from mmframe.resolution import ENGINES, Resolved, as_choice, choose_engine, qualified, resolve
 from mmframe.results.description import describe_model
 from mmframe.results.progress import terminal_progress
 from mmframe.results.result import FitResult
@@ -137,10 +138,13 @@ class Model:
             start = put(self.covariance.terms, self.reported, start, values)
         return plan.run(self.engine, self.covariance, self.spec.reml, start, Clock(dict(self.phases)))
 
-    def find(self) -> Found:
-        """What the stages find, without a result and without a word to observers: for what fits many times."""
+    def find(self, budget: int = DEFAULT_BUDGET) -> Found:
+        """What the stages find, without a result and without a word to observers: for what fits many times.
+
+        budget: evaluations of −2 log L.
+        """
         with one_blas_thread(), naming_plugins(self.registry):
-            return self._stages(Pipeline(self.stages))
+            return self._stages(Pipeline(self.stages, budget))
 
     def result(self, found: Found) -> FitResult:
         """The result of what the stages found."""
@@ -308,6 +312,7 @@ def _built(spec: ModelSpec, data: Any, registry: Registry, fitted: Array | None,
     if "~" not in spec.formula:
         raise SpecError(Issue("formula", repr(spec.formula), "a response, '~', and fixed effects", "write y ~ ..."))
     resolved = resolve(spec, registry)
+    spec = qualified(spec, registry)
     if data is None:
         if spec.data is None:
             raise DataError("data: none were given · pass a table, or name a file under 'data'")
@@ -319,7 +324,7 @@ def _built(spec: ModelSpec, data: Any, registry: Registry, fitted: Array | None,
     residual = () if design.residual is None else residual_structures(design.residual.strata, resolved)
     if design.residual is not None:
         check_repeats(design.residual, residual)
-        banded = all(c.markov(s.points) for c, s in zip(residual, design.residual.strata, strict=True))
+        banded = all(is_markov(c, s.points) for c, s in zip(residual, design.residual.strata, strict=True))
         design = evolve(design, residual=evolve(design.residual, banded=banded))
     elif report.SIGMA not in spec.fix:
         check_effects(design, random, lenient=lenient)

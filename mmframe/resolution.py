@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mmframe.covariance.parameterization import Parameterization
 from mmframe.covariance.report import RESIDUAL
@@ -14,7 +14,7 @@ from mmframe.covariance.structure import UNORDERED, CovarianceStructure
 from mmframe.covariance.tree import Tree
 from mmframe.design.bases import BLOCK
 from mmframe.design.design import Design
-from mmframe.errors import EngineRefusedError, Issue, SpecError, UnknownNameError, unknown
+from mmframe.errors import AmbiguousNameError, EngineRefusedError, Issue, SpecError, UnknownNameError, unknown
 from mmframe.likelihood.banded import BandedEngine
 from mmframe.likelihood.blocked import BlockedEngine
 from mmframe.likelihood.bordered import BorderedEngine
@@ -24,7 +24,9 @@ from mmframe.likelihood.pattern import PatternEngine
 from mmframe.likelihood.plain import PlainEngine
 from mmframe.likelihood.pooled import PooledEngine
 from mmframe.optimize.stage import OptimizerStage
+from mmframe.registry.loader import BUILT_IN
 from mmframe.registry.registry import PARAMETERIZATION, STAGE, STRUCTURE, Entry, Registry
+from mmframe.registry.rules import offer
 from mmframe.spec.model import COMBINATORS, Choice, ModelSpec, TermSpec
 from mmframe.spec.residual import FITTED
 
@@ -75,10 +77,16 @@ def as_choice(value: Any, where: str) -> Any:
     raise SpecError(Issue(where, repr(value), "a name, {name: ..., option: ...}, or an instance"))
 
 
+def _kept_rules(kind: str, given: Any) -> Any:
+    """An instance, where its class keeps the rules that registered ones keep. Raises PluginError."""
+    offer(kind, type(given))
+    return given
+
+
 def _tree(registry: Registry, basis: str, chosen: Any, where: str) -> Tree:
     """The structure of a term, or of a part of one. Raises SpecError."""
     if isinstance(chosen, CovarianceStructure):
-        made: CovarianceStructure | None = chosen
+        made: CovarianceStructure | None = _kept_rules(STRUCTURE, chosen)
     elif chosen.name in COMBINATORS:
         if not chosen.parts:
             remedy = f"write {chosen.name}(ar1(visit), ... | group)"
@@ -142,11 +150,14 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
     """Look up every name of a specification. Raises one SpecError with all that is wrong."""
     issues: list[Issue] = []
 
+    kinds: set[type[SpecError]] = set()
+
     def attempt(make: Callable[[], Any]) -> Any:
         try:
             return make()
         except SpecError as problem:
             issues.extend(problem.issues)
+            kinds.add(type(problem))
             return None
 
     trees = [
@@ -165,7 +176,7 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
         known = {key for term in spec.random for key in (term.label, term.group_name)} | {RESIDUAL}
         issues += [unknown("parameterization", "term", key, known) for key in spec.parameterization if key not in known]
     parameterizations = [
-        chosen
+        _kept_rules(PARAMETERIZATION, chosen)
         if isinstance(chosen, Parameterization)
         else attempt(partial(registry.create, PARAMETERIZATION, chosen, {}, "parameterization"))
         for chosen in names
@@ -183,7 +194,9 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
     if not chosen_stages:
         issues.append(Issue("stages", "an empty list", ", ".join(registry.names(STAGE))))
     stages = [
-        attempt(partial(registry.create, STAGE, c.name, c.options, f"stages[{i}]")) if isinstance(c, Choice) else c
+        attempt(partial(registry.create, STAGE, c.name, c.options, f"stages[{i}]"))
+        if isinstance(c, Choice)
+        else _kept_rules(STAGE, c)
         for i, c in enumerate(chosen_stages)
     ]
     engines = ENGINES
@@ -192,9 +205,45 @@ def resolve(spec: ModelSpec, registry: Registry) -> Resolved:
         if not engines:
             issues.append(unknown("engine", "engine", spec.engine, [e.name for e in ENGINES]))
     if issues:
-        raise UnknownNameError(issues) if all("there is no" in i.given for i in issues) else SpecError(issues)
+        if all("there is no" in i.given for i in issues):
+            raise UnknownNameError(issues)
+        raise (kinds.pop() if kinds == {AmbiguousNameError} else SpecError)(issues)
     coordinates, of_residual = tuple(parameterizations[: len(trees)]), parameterizations[-1]
     return Resolved(tuple(trees), coordinates, tuple(stages), engines, residual, tuple(variances), of_residual)
+
+
+def qualified(spec: ModelSpec, registry: Registry) -> ModelSpec:
+    """The specification with the names of other packages in full, so that it means the same wherever it is read again."""
+
+    def full(kind: str, name: str) -> str:
+        if kind == STRUCTURE and name in COMBINATORS:
+            return name
+        entry = registry.find(kind, name, "name")
+        return name if entry.distribution == BUILT_IN else entry.qualified
+
+    def choice(kind: str, given: Any) -> Any:
+        if not isinstance(given, Choice):
+            return given
+        parts = tuple(evolve(part, structure=choice(STRUCTURE, part.structure)) for part in given.parts)
+        return evolve(given, name=full(kind, given.name), parts=parts)
+
+    def coordinates(given: Any) -> Any:
+        if isinstance(given, Mapping):
+            return {key: coordinates(value) for key, value in given.items()}
+        return full(PARAMETERIZATION, given) if isinstance(given, str) else given
+
+    def term(given: TermSpec) -> TermSpec:
+        structure = choice(STRUCTURE, given.structure)
+        return evolve(given, structure=structure, parameterization=coordinates(given.parameterization))
+
+    return evolve(
+        spec,
+        random=tuple(map(term, spec.random)),
+        residual=None if spec.residual is None else term(spec.residual),
+        variance=tuple(choice(STRUCTURE, v) for v in spec.variance),
+        parameterization=coordinates(spec.parameterization),
+        stages=None if spec.stages is None else tuple(choice(STAGE, s) for s in spec.stages),
+    )
 
 
 def _parameterization(spec: ModelSpec, term: TermSpec) -> Any:

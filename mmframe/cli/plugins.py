@@ -141,7 +141,12 @@ def _target(target: str) -> Any:
 @click.command("new-plugin")
 @click.argument("name")
 @click.option("--kind", type=click.Choice(sorted(PARTS)), default="structure", help="What the package offers.")
-@click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=".", help="The folder to make it in.")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=".",
+    help="The folder to make it in.",
+)
 def new_plugin(name: str, kind: str, into: Path) -> None:
     """Write a plugin package called NAME: it installs, passes its tests and fits at once."""
     folder = write_plugin(name, kind, into)

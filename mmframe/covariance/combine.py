@@ -19,6 +19,7 @@ from attrs import frozen
 
 from mmframe.covariance.derivative import FEW, DerivativeMethod, choose_method, flatten_phi, jacobian, parts
 from mmframe.covariance.domain import Array, Box, PositiveDefinite
+from mmframe.covariance.sound import checked_params
 from mmframe.covariance.structure import COORDINATES, CovarianceStructure, Param, Phi, Points
 from mmframe.covariance.tree import Tree
 
@@ -38,7 +39,7 @@ class Piece:
 
     @cached_property
     def _all(self) -> tuple[Param, ...]:
-        return tuple(self.structure.params(self.points))
+        return checked_params(self.structure, self.points)
 
     @cached_property
     def params(self) -> tuple[Param, ...]:
@@ -251,7 +252,7 @@ def compose(
             whole, leaves[0][0] if not tree.parts else points, leaves[0][1] if not tree.parts else slice(None)
         )
         whole = Product((process, *scaled))
-    whole.params(points)
+    checked_params(whole, points)
     return whole
 
 

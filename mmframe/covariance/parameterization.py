@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from mmframe.covariance.bijections import Bijection
 from mmframe.covariance.cover import default_bijection
+from mmframe.covariance.sound import check_bijection
 from mmframe.covariance.structure import Param
 from mmframe.errors import PluginError
 
@@ -48,4 +49,6 @@ def resolve_bijection(parameterization: Parameterization, param: Param) -> Bijec
             f"the parameterization {parameterization.name!r} gave {chosen!r} for {param.name!r}; allowed: a Bijection, or"
             " NotImplemented"
         )
+    if not type(chosen).__module__.startswith("mmframe."):
+        check_bijection(parameterization.name, chosen, param)
     return chosen

@@ -12,6 +12,7 @@ from mmframe.covariance.bijections import LogElementwise
 from mmframe.covariance.derivative import DerivativeMethod, flatten_phi, jacobian, make_phi
 from mmframe.covariance.domain import Array, Box, PositiveDefinite
 from mmframe.covariance.matrix_bijections import LogCholeskyEntries
+from mmframe.covariance.sound import checked_mapping
 from mmframe.covariance.structure import CovarianceStructure, Param
 
 
@@ -31,7 +32,10 @@ def project(
     """The flat φ of the member of the structure that is nearest to the target (q, q)."""
     given = structure.project(target, index)
     if given is not NotImplemented:
-        return flatten_phi(params, given)
+        names = tuple(p.name for p in params)
+        flat = flatten_phi(params, checked_mapping(structure, "project", given, names))
+        if np.all(np.isfinite(flat)):
+            return flat  # else there is none: a search finds what there is
     return project_numerically(structure, params, method, index, target)
 
 

@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 
 from mmframe.covariance.derivative import make_phi, parts
 from mmframe.covariance.domain import Array, Box, PositiveDefinite, pair_indices, vech
+from mmframe.covariance.sound import checked_mapping
 from mmframe.covariance.structure import CovarianceStructure, Param, Phi
 from mmframe.covariance.term import BoundTerm
 
@@ -72,6 +73,7 @@ def _of_term(k: int, term: BoundTerm) -> list[Reported]:
         out += _of_param(k, i, param, term)
     derived = term.structure.report(_sample_phi(term), term.points) if _reports(term) else NotImplemented
     if derived is not NotImplemented:
+        derived = checked_mapping(term.structure, "report", derived)
         name = f"{term.group}.{{}}{_suffix(term)}"
         out += [
             Reported(name.format(key), "derived", term.group, "", key, k, -1, -1, -np.inf, np.inf) for key in derived

@@ -22,6 +22,7 @@ from mmframe.covariance.derivative import (
 from mmframe.covariance.domain import Array
 from mmframe.covariance.parameterization import Parameterization, resolve_bijection
 from mmframe.covariance.project import project
+from mmframe.covariance.sound import check_matrix, checked_params
 from mmframe.covariance.structure import CovarianceStructure, Param, Phi, Points
 from mmframe.errors import Issue, PluginError, SpecError
 
@@ -80,10 +81,14 @@ class BoundTerm:
     ) -> BoundTerm:
         """at: None for the points themselves. Raises SpecError where the structure cannot take its points."""
         try:
-            params = tuple(structure.params(points))
+            params = checked_params(structure, points)
         except ValueError as problem:
             raise SpecError(Issue(f"{label} ({group})", str(problem))) from None
         bijections = tuple(resolve_bijection(parameterization, param) for param in params)
+        if not type(structure).__module__.startswith("mmframe."):
+            rng = np.random.default_rng(20240302)
+            inside = flatten_phi(params, {p.name: p.domain.sample(rng) for p in params})
+            check_matrix(structure, params, inside, points.index[:FEW])
         if at is None:
             method, constant = derivative_method(structure, params, points.index)
             return cls(label, group, structure, points, params, bijections, method, constant, (points.index,), stratum)

@@ -23,8 +23,17 @@ from mmframe.likelihood.evaluation import Evaluation
 from mmframe.optimize.boundary import at_boundary, settled
 from mmframe.optimize.clock import Clock
 from mmframe.optimize.found import OPTIMAL, Check, Found, Point
-from mmframe.optimize.problem import Counts, Problem
-from mmframe.optimize.stage import BudgetExhaustedError, Monitor, OptimizerStage, StageOutcome, StopReason, TraceRow
+from mmframe.optimize.problem import Counts, NoPointError, Problem
+from mmframe.optimize.stage import (
+    Budget,
+    BudgetExhaustedError,
+    Monitor,
+    OptimizerStage,
+    RunawayStage,
+    StageOutcome,
+    StopReason,
+    TraceRow,
+)
 
 DEFAULT_BUDGET = 20_000
 _ATTEMPTS = 8
@@ -140,16 +149,22 @@ class _Run:
         problem = self._problem(model)
         theta = point.theta(model)
         problem = problem.in_units(units_at(problem, theta))
-        monitor = Monitor(stage.name + suffix, lambda: self.counts.total, self.plan.budget, self.plan.on_step)
+        budget = Budget(self.plan.budget)
+        monitor = Monitor(stage.name + suffix, lambda: self.counts.total, budget, self.plan.on_step)
         start = theta / problem.unit
-        self.counts.limit = self.plan.budget
+        self.counts.budget = budget
         try:
             outcome = _outcome(stage, stage.run(problem, start.copy(), monitor), start)
         except BudgetExhaustedError:
             best = start if monitor.best_theta is None else monitor.best_theta
             outcome = StageOutcome(best, StopReason.BUDGET)
+        except RunawayStage:
+            said = "goes on after its budget of evaluations is used up · it must let BudgetExhaustedError pass"
+            raise PluginError(f"the stage {stage.name!r} {said}") from None
+        except NoPointError as none:
+            raise PluginError(f"the stage {stage.name!r} {none}") from None
         finally:
-            self.counts.limit = None
+            self.counts.budget = None
         self.trace.extend(monitor.rows)
         last = np.array(outcome.theta, dtype=float)  # a copy: the outcome is shown to observers
         if monitor.best_theta is not None and monitor.best_value < problem.value(last):
@@ -320,9 +335,15 @@ def _outcome(stage: OptimizerStage, given: object, start: Array) -> StageOutcome
     """What a stage returned. Raises PluginError where it is no outcome."""
     if not isinstance(given, StageOutcome):
         raise PluginError(f"the stage {stage.name!r} returned {given!r}; allowed: a StageOutcome(theta, reason)")
-    if np.shape(given.theta) != start.shape:
-        shapes = f"θ of shape {np.shape(given.theta)}; allowed: {start.shape}"
-        raise PluginError(f"the stage {stage.name!r} returned {shapes}")
+    if not isinstance(given.reason, StopReason):
+        raise PluginError(f"the stage {stage.name!r} returned the reason {given.reason!r}; allowed: a StopReason")
+    try:
+        theta = np.asarray(given.theta, dtype=float)
+    except (TypeError, ValueError):
+        theta = np.empty(0)
+    if theta.shape != start.shape:
+        said = f"θ {given.theta!r} of shape {theta.shape}; allowed: numbers {start.shape}"
+        raise PluginError(f"the stage {stage.name!r} returned {said}")
     return given
 
 

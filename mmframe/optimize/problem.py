@@ -12,25 +12,29 @@ from mmframe.covariance.model import CovarianceModel
 from mmframe.errors import PluginError
 from mmframe.likelihood.engine import Engine
 from mmframe.likelihood.evaluation import Evaluation
-from mmframe.optimize.stage import BudgetExhaustedError
+from mmframe.optimize.stage import Budget
+
+
+class NoPointError(PluginError):
+    """A stage asked at what is no θ."""
 
 
 @define
 class Counts:
     """How often the engine was asked for values, for values with scores, and for curvature.
 
-    limit: the budget, while a stage runs.
+    budget: that of a stage, while it runs.
     """
 
     values: int = 0
     gradients: int = 0
     hessians: int = 0
-    limit: int | None = None
+    budget: Budget | None = None
 
     def check(self) -> None:
         """Raises BudgetExhaustedError, so that a stage that never ends is ended."""
-        if self.limit is not None and self.total > self.limit:
-            raise BudgetExhaustedError
+        if self.budget is not None:
+            self.budget.check(self.total)
 
     @property
     def total(self) -> int:
@@ -91,11 +95,14 @@ class Problem:
         return Problem(self.engine, self.model, self.reml, self.counts, unit, self._memory, self.average)
 
     def _inner(self, theta: Array) -> Array:
-        """θ in the model's own units. Raises PluginError where a stage asks at what is no point."""
-        point = np.asarray(theta)
+        """θ in the model's own units. Raises NoPointError where a stage asks at what is no point."""
+        try:
+            point = np.asarray(theta)
+        except ValueError:  # ragged
+            point = np.empty(0, dtype=object)
         if point.shape != (self.size,) or point.dtype.kind not in "fiu":
             given = f"an array {point.shape} of {point.dtype}"
-            raise PluginError(f"a stage asked for −2 log L at {given}; allowed: θ ({self.size},), real numbers")
+            raise NoPointError(f"asked for −2 log L at {given}; allowed: θ ({self.size},), real numbers")
         return np.asarray(point * self.unit, dtype=float)
 
     def _evaluate(self, theta: Array, score: bool) -> Evaluation | None:
@@ -103,9 +110,9 @@ class Problem:
         inner = self._inner(theta)
         key = inner.tobytes()
         memory = self._memory
+        self.counts.check()
         if memory.key == key and (not score or memory.evaluation is None or memory.evaluation.score):
             return memory.evaluation
-        self.counts.check()
         if score:
             self.counts.gradients += 1
         else:
@@ -193,6 +200,7 @@ class Problem:
         Laird, Lange & Stram (1987), JASA 82; Liu & Rubin (1994), Biometrika 81.
         """
         inner = self._inner(theta)
+        self.counts.check()
         model = self.model
         try:
             G, R, sigma2 = model.matrices(inner)

@@ -12,6 +12,7 @@ import numpy as np
 from attrs import define, field, frozen
 
 from mmframe.covariance.domain import Array
+from mmframe.errors import PluginError
 
 if TYPE_CHECKING:
     from mmframe.optimize.problem import Problem
@@ -49,7 +50,39 @@ class TraceRow:
 
 
 class BudgetExhaustedError(Exception):
-    """Raised by a monitor to end a stage; the pipeline keeps the best point."""
+    """Raised by a monitor or a problem to end a stage; the pipeline keeps the best point."""
+
+
+class RunawayStage(BaseException):
+    """Raised where a stage goes on after its end: one that catches every Exception does not catch this."""
+
+
+# How often a stage may be told that its budget is used up.
+PATIENCE = 100
+
+
+@define
+class Budget:
+    """How many evaluations the engine may do for a stage, and how often a stage may ask and report: ten times that, since what
+    is asked at one point again costs nothing."""
+
+    evaluations: int
+    asks: int = 0
+    ended: int = 0
+
+    def check(self, evaluations: int) -> None:
+        """Raises BudgetExhaustedError, and RunawayStage where that was not heeded."""
+        self.asks += 1
+        if evaluations < self.evaluations and self.asks < 10 * self.evaluations:
+            return
+        self.ended += 1
+        if self.ended > PATIENCE:
+            raise RunawayStage
+        raise BudgetExhaustedError
+
+
+def _as_budget(given: Budget | int) -> Budget:
+    return given if isinstance(given, Budget) else Budget(given)
 
 
 @define(eq=False)
@@ -61,7 +94,7 @@ class Monitor:
 
     stage: str
     evaluations: Callable[[], int]
-    budget: int
+    budget: Budget = field(converter=_as_budget)
     on_step: Callable[[TraceRow], None] | None = None
     rows: list[TraceRow] = field(factory=list)
     best_theta: Array | None = None
@@ -69,21 +102,24 @@ class Monitor:
     started: float = field(factory=time.perf_counter)
 
     def step(self, theta: Array, value: float, gradient_norm: float = np.nan) -> None:
+        """One iteration done: θ (size,), −2 log L there, the largest entry of its gradient.
+
+        Raises PluginError for what are no numbers, BudgetExhaustedError where the budget is used up.
+        """
+        try:
+            point, value, gradient_norm = np.array(theta, dtype=float), float(value), float(gradient_norm)
+        except (TypeError, ValueError):
+            given = f"θ {theta!r}, value {value!r}, gradient_norm {gradient_norm!r}"
+            raise PluginError(f"the stage {self.stage!r} told the monitor {given}; allowed: numbers") from None
         if value < self.best_value:
-            self.best_theta, self.best_value = np.array(theta, dtype=float), float(value)
+            self.best_theta, self.best_value = point, value
         row = TraceRow(
-            self.stage,
-            len(self.rows),
-            self.evaluations(),
-            float(value),
-            float(gradient_norm),
-            time.perf_counter() - self.started,
+            self.stage, len(self.rows), self.evaluations(), value, gradient_norm, time.perf_counter() - self.started
         )
         self.rows.append(row)
         if self.on_step is not None:
             self.on_step(row)
-        if row.evaluations >= self.budget:
-            raise BudgetExhaustedError
+        self.budget.check(row.evaluations)
 
 
 class OptimizerStage(ABC):

@@ -8,9 +8,10 @@ from types import FrameType
 from typing import Any
 
 from mmframe.covariance.bijections import Bijection
+from mmframe.covariance.domain import Domain
 from mmframe.covariance.parameterization import Parameterization
 from mmframe.covariance.structure import CovarianceStructure
-from mmframe.errors import MmframeError, PluginError
+from mmframe.errors import MmframeError, PluginError, told
 from mmframe.optimize.problem import Problem
 from mmframe.optimize.stage import Monitor, OptimizerStage
 from mmframe.registry.registry import Registry
@@ -19,6 +20,7 @@ _KINDS: tuple[tuple[type, str], ...] = (
     (CovarianceStructure, "covariance structure"),
     (Parameterization, "parameterization"),
     (Bijection, "bijection"),
+    (Domain, "domain"),
     (OptimizerStage, "stage"),
 )
 
@@ -33,11 +35,11 @@ def naming_plugins(registry: Registry) -> Iterator[None]:
         yield
     except MmframeError:
         raise
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         said = _accusation(problem, registry)
         if said is None:
             raise
-        raise PluginError(f"{said} raised {type(problem).__name__}: {problem}") from problem
+        raise PluginError(f"{said} raised {told(problem)}") from problem
 
 
 def _accusation(problem: BaseException, registry: Registry) -> str | None:
@@ -48,12 +50,15 @@ def _accusation(problem: BaseException, registry: Registry) -> str | None:
         frames.append(step.tb_frame)
         step = step.tb_next
     for frame in reversed(frames):
-        plugin = frame.f_locals.get("self")
-        if isinstance(plugin, (Problem, Monitor)):
-            return None  # raised inside what a stage asked for, not by it
+        code = frame.f_code
+        plugin = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+        if str(frame.f_globals.get("__name__")).startswith("mmframe."):
+            if isinstance(plugin, (Problem, Monitor)):
+                return None  # raised inside what a stage asked for, not by it
+            continue
         for base, kind in _KINDS:
             if isinstance(plugin, base) and not type(plugin).__module__.startswith("mmframe."):
-                return f"the {kind} {_named(plugin, registry)}, in {frame.f_code.co_name}(),"
+                return f"the {kind} {_named(plugin, registry)}, in {code.co_name}(),"
     return None
 
 

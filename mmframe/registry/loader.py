@@ -8,14 +8,14 @@ import pkgutil
 import re
 import warnings
 from collections.abc import Iterable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from multiprocessing import current_process
 from types import ModuleType
 from typing import Any
 
 from attrs import evolve, field, frozen
 
-from mmframe.errors import PluginError
+from mmframe.errors import PluginError, PluginWarning, told
 from mmframe.registry import hookspecs
 from mmframe.registry.rules import Offer, examine
 
@@ -37,6 +37,7 @@ class PluginRecord:
     module: Any = field(default=None, repr=False, eq=False)
     hooks: tuple[str, ...] = ()
     offers: tuple[Offer, ...] = ()
+    other_version: bool = False  # written for another version of the surface
 
     @property
     def label(self) -> str:
@@ -53,28 +54,45 @@ def examined(record: PluginRecord) -> PluginRecord:
     try:
         hooks, offers = examine(record.module)
         return evolve(record, hooks=hooks, offers=offers)
+    except KeyboardInterrupt:
+        raise
     except PluginError as problem:
         return evolve(record, error=str(problem), module=None)
-    except Exception as problem:
-        return evolve(record, error=f"{type(problem).__name__}: {problem}", module=None)
+    except BaseException as problem:  # sys.exit() too
+        return evolve(record, error=told(problem), module=None)
 
 
 def load_all(entries: Iterable[EntryPoint] | None = None) -> tuple[PluginRecord, ...]:
     """Built-ins first, then entry points in sorted order. A failure is a record, and is warned of."""
     records = [*built_ins()]
     chosen = _installed() if entries is None else entries
-    for entry in sorted(chosen, key=lambda e: (normalised(e.dist.name) if e.dist else "", e.name, e.group)):
-        distribution = normalised(entry.dist.name) if entry.dist else entry.value
-        version = entry.dist.version if entry.dist else "unknown"
+    for entry in sorted(chosen, key=lambda e: (_distribution(e), e.name, e.group)):
+        distribution, version = _distribution(entry), (entry.dist and entry.dist.version) or "unknown"
         if _wanted(distribution, entry.name):
             records.append(_loaded(entry, PluginRecord(entry.name, distribution, version)))
     current = {r.distribution for r in records if r.error is None}
     # a package that serves several versions of the surface has one for this version
-    return tuple(r for r in records if r.error is None or not (_of_another_version(r) and r.distribution in current))
+    return tuple(r for r in records if not (r.other_version and r.distribution in current))
+
+
+def _distribution(entry: EntryPoint) -> str:
+    """Its normalised name; where the metadata are gone, as after an interrupted removal, what the entry point names."""
+    return normalised((entry.dist and entry.dist.name) or entry.value)
 
 
 def _installed() -> list[EntryPoint]:
-    return [entry for group in entry_points().groups if _GROUP.fullmatch(group) for entry in entry_points(group=group)]
+    try:
+        groups = [group for group in entry_points().groups if _GROUP.fullmatch(group)]
+        return [entry for group in groups for entry in entry_points(group=group)]
+    except Exception:  # one distribution whose entry points cannot be read would hide those of all others
+        return [entry for one in distributions() for entry in _readable(one) if _GROUP.fullmatch(entry.group)]
+
+
+def _readable(distribution: Any) -> list[EntryPoint]:
+    try:
+        return list(distribution.entry_points)
+    except Exception:
+        return []
 
 
 def built_ins() -> tuple[PluginRecord, ...]:
@@ -116,31 +134,29 @@ def _wanted(distribution: str, name: str) -> bool:
 
 def _loaded(entry: EntryPoint, record: PluginRecord) -> PluginRecord:
     if entry.group != hookspecs.ENTRY_POINT_GROUP:
-        return evolve(record, error=_wrong_group(entry.group))
+        return _of_wrong_group(entry.group, record)
     try:
         module = entry.load()
-    except Exception as problem:  # an import may raise anything
-        return evolve(record, error=f"{type(problem).__name__}: {problem}")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as problem:  # an import may raise anything, and call sys.exit()
+        return evolve(record, error=told(problem))
     return examined(evolve(record, module=module))
 
 
-_NEWER, _OLDER = "upgrade mmframe, or install an older release of the plugin", "upgrade the plugin"
-
-
-def _wrong_group(group: str) -> str:
+def _of_wrong_group(group: str, record: PluginRecord) -> PluginRecord:
     """Known before anything of the plugin is imported."""
     version = _GROUP.fullmatch(group)
     if version is None or group != f"{hookspecs.PROJECT}.v{version[1]}" or not version[1]:
-        return f"its entry point is in the group {group!r}; allowed: {hookspecs.ENTRY_POINT_GROUP!r}"
-    remedy = _NEWER if int(version[1]) > hookspecs.API_VERSION else _OLDER
-    return (
+        error = f"its entry point is in the group {group!r}; allowed: {hookspecs.ENTRY_POINT_GROUP!r}"
+        return evolve(record, error=error)
+    newer = int(version[1]) > hookspecs.API_VERSION
+    remedy = "upgrade mmframe, or install an older release of the plugin" if newer else "upgrade the plugin"
+    error = (
         f"it is written for version {version[1]} of the plugin surface, and this mmframe has version"
         f" {hookspecs.API_VERSION} · {remedy}"
     )
-
-
-def _of_another_version(record: PluginRecord) -> bool:
-    return record.error is not None and record.error.endswith((_NEWER, _OLDER))
+    return evolve(record, error=error, other_version=True)
 
 
 def warn_of(records: Iterable[PluginRecord]) -> None:
@@ -149,4 +165,4 @@ def warn_of(records: Iterable[PluginRecord]) -> None:
         return
     for record in records:
         if record.error is not None:
-            warnings.warn(f"mmframe: {record.label} was not loaded: {record.error}", stacklevel=3)
+            warnings.warn(f"mmframe: {record.label} was not loaded: {record.error}", PluginWarning, stacklevel=3)

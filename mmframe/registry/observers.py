@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from contextvars import ContextVar
 from typing import Any
 
 import pluggy
 from attrs import define, field
+
+from mmframe.errors import PluginWarning, told
+
+# A fit that an observer makes is told to nobody: it would be told to that observer.
+_TELLING: ContextVar[bool] = ContextVar("_TELLING", default=False)
 
 
 @define(eq=False)
@@ -18,7 +24,7 @@ class Observers:
 
     def hear(self, hook: str) -> bool:
         """Whether anybody listens: what happens often need not be told to nobody."""
-        return bool(getattr(self.manager.hook, hook).get_hookimpls())
+        return not _TELLING.get() and bool(getattr(self.manager.hook, hook).get_hookimpls())
 
     def tell(self, hook: str, **arguments: Any) -> None:
         """Call a hook of every observer that has not failed yet."""
@@ -29,12 +35,14 @@ class Observers:
             if id(impl.plugin) in self._failed:
                 continue
             alone = self.manager.subset_hook_caller(hook, plugins - {impl.plugin})
+            token = _TELLING.set(True)
             try:
                 alone(**arguments)
-            except Exception as problem:  # somebody's observer may raise anything
+            except KeyboardInterrupt:
+                raise
+            except BaseException as problem:  # somebody's observer may raise anything, and call sys.exit()
                 self._failed.add(id(impl.plugin))
-                warnings.warn(
-                    f"mmframe: the observer {impl.plugin_name} failed in {hook}, and hears no more of this fit:"
-                    f" {type(problem).__name__}: {problem}",
-                    stacklevel=2,
-                )
+                said = f"mmframe: the observer {impl.plugin_name} failed in {hook}, and hears no more of this fit"
+                warnings.warn(f"{said}: {told(problem)}", PluginWarning, stacklevel=2)
+            finally:
+                _TELLING.reset(token)

@@ -15,7 +15,7 @@ import attrs
 import pluggy
 from attrs import frozen
 
-from mmframe.errors import AmbiguousNameError, Issue, PluginError, SpecError, UnknownNameError, unknown
+from mmframe.errors import AmbiguousNameError, Issue, PluginError, SpecError, UnknownNameError, told, unknown
 from mmframe.registry.loader import BUILT_IN, PluginRecord, load_all, normalised, warn_of
 from mmframe.registry.observers import Observers
 from mmframe.registry.rules import KINDS, PARAMETERIZATION, STAGE, STRUCTURE, new_manager, options_of
@@ -83,7 +83,7 @@ class Registry:
             for o in record.offers:  # two entry points may offer one class
                 entry = Entry(o.kind, o.name, o.aliases, record.distribution, record.version, o.cls)
                 entries.setdefault((o.kind, record.distribution, o.cls), entry)
-            if not manager.is_registered(record.module):
+            if not any(known is record.module for _, known in manager.list_name_plugin()):
                 manager.register(record.module, name=f"{record.distribution}/{record.name}")
         return cls(tuple(entries.values()), tuple(kept), manager)
 
@@ -166,7 +166,7 @@ class Registry:
         except (TypeError, ValueError) as problem:
             raise SpecError(Issue(where, written, "", str(problem))) from None
         except Exception as problem:  # somebody's class may raise anything
-            said = f"the {kind} {entry.qualified} {entry.version} raised {type(problem).__name__}: {problem}"
+            said = f"the {kind} {entry.qualified} {entry.version} raised {told(problem)}"
             raise PluginError(f"{where}: {written}: {said}") from problem
 
     def qualified_name(self, obj: Any) -> str | None:
@@ -189,12 +189,16 @@ def _taken(record: PluginRecord, entries: Iterable[Entry]) -> str | None:
     return None
 
 
-@lru_cache(maxsize=1)
 def default_registry() -> Registry:
     """Built-ins and installed plugin packages, loaded once a process, with one warning for each that failed."""
     registry = installed_registry()
-    warn_of(registry.records)
+    if not _SAID:
+        _SAID.append(True)  # before it is said: where warnings are errors, one is enough
+        warn_of(registry.records)
     return registry
+
+
+_SAID: list[bool] = []
 
 
 def strict_registry() -> Registry:

@@ -19,7 +19,7 @@ from mmframe.optimize.stage import OptimizerStage
 from mmframe.registry import hookspecs
 
 STRUCTURE, PARAMETERIZATION, STAGE = "covariance structure", "parameterization", "stage"
-NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 # Each kind: the hook that hands its classes over, and what they derive from.
 KINDS = MappingProxyType(
@@ -63,8 +63,11 @@ def examine(plugin: Any, specs: Any = hookspecs) -> tuple[tuple[str, ...], tuple
     breaks a rule. A hook itself may raise anything.
     """
     known = hookspecs.hooks_of(specs)
-    if type(plugin).__hash__ is None:
-        raise PluginError(f"its entry point is a {type(plugin).__name__}, which has no hash; allowed: a module")
+    if type(plugin).__hash__ is None or isinstance(plugin, type) or inspect.isroutine(plugin):
+        what = "a class" if isinstance(plugin, type) else f"a {type(plugin).__name__}"
+        raise PluginError(
+            f'its entry point names {what}; allowed: the module with the hooks, `name = "package.module"`'
+        )
     manager = new_manager(specs)
     try:
         with warnings.catch_warnings():
@@ -94,19 +97,22 @@ def _hint(plugin: Any, known: tuple[str, ...]) -> str:
 def _offers(manager: pluggy.PluginManager, hooks: tuple[str, ...]) -> tuple[Offer, ...]:
     out: list[Offer] = []
     for kind, (hook, _) in KINDS.items():
-        for given in getattr(manager.hook, hook)() if hook in hooks else ():
+        answers = getattr(manager.hook, hook)() if hook in hooks else []
+        if hook in hooks and not answers:
+            raise PluginError(f"{hook} gave None; allowed: a list of classes · return it")
+        for given in answers:
             if isinstance(given, type) or not isinstance(given, (list, tuple)):
                 raise PluginError(f"{hook} gave {given!r}; allowed: a list of classes")
-            out += [_offer(kind, cls) for cls in given]
-    for offer in out:
-        others = [o for o in out if o.kind == offer.kind and o.cls is not offer.cls]
-        shared = {offer.name, *offer.aliases} & {name for o in others for name in (o.name, *o.aliases)}
+            out += [offer(kind, cls) for cls in given]
+    for one in out:
+        others = [o for o in out if o.kind == one.kind and o.cls is not one.cls]
+        shared = {one.name, *one.aliases} & {name for o in others for name in (o.name, *o.aliases)}
         if shared:
             raise PluginError(f"two classes are called {shared.pop()!r} · each needs a name of its own")
     return tuple(dict.fromkeys(out))
 
 
-def _offer(kind: str, given: Any) -> Offer:
+def offer(kind: str, given: Any) -> Offer:
     """The class, where it keeps the rules of its kind. Raises PluginError."""
     base: Any = KINDS[kind][1]
     cls: type | None = given if isinstance(given, type) else None
@@ -120,8 +126,8 @@ def _offer(kind: str, given: Any) -> Offer:
     if not isinstance(aliases, tuple):
         raise PluginError(f"{cls.__name__} has the aliases {aliases!r}; allowed: a tuple of names")
     for name in (getattr(cls, "name", None), *aliases):
-        if not (isinstance(name, str) and NAME.match(name)):
-            raise PluginError(f"{cls.__name__} has the name {name!r}; allowed: {NAME.pattern}")
+        if not (isinstance(name, str) and NAME.fullmatch(name)):
+            raise PluginError(f"{cls.__name__} has the name {name!r}; allowed: ^{NAME.pattern}$")
     for attribute, allowed in _DECLARED[kind].items():
         if not isinstance(getattr(cls, attribute, None), (allowed, property)):  # a property of the options
             now = repr(getattr(cls, attribute)) if hasattr(cls, attribute) else "nothing"

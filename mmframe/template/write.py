@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import keyword
 import re
 import sys
 from importlib.resources import files
@@ -10,16 +11,23 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
 
-from mmframe import __version__
+from mmframe import __version__, api
 from mmframe.errors import Issue, SpecError
 from mmframe.registry.loader import BUILT_IN
 from mmframe.registry.registry import installed_registry
 from mmframe.registry.rules import KINDS
+from mmframe.spec.model import COMBINATORS
 
 # What a package may offer, and the kind of name that it registers.
 PARTS = {"structure": "covariance structure", "parameterization": "parameterization", "stage": "stage"}
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 _PREFIX = re.compile(r"^mmframe[-_]")
+_OTHER = "choose another name"
+_LITERALS = ("none", "true", "false")
+
+
+def _class_name(own: str) -> str:
+    return "".join(word.capitalize() for word in own.split("_"))
 
 
 def write_plugin(name: str, part: str, into: Path) -> Path:
@@ -33,12 +41,16 @@ def write_plugin(name: str, part: str, into: Path) -> Path:
         raise SpecError(Issue("new-plugin", repr(name), allowed, "such as mmframe-damped"))
     own = _PREFIX.sub("", name).replace("-", "_")
     module = name.replace("-", "_")
+    if own in COMBINATORS or own in _LITERALS or keyword.iskeyword(module) or not own.isidentifier():
+        raise SpecError(Issue("new-plugin", f"{own!r} means something else in Python or in formulas", "", _OTHER))
+    if _class_name(own) in {*api.__all__, "Squared"}:
+        raise SpecError(Issue("new-plugin", f"{_class_name(own)} is a class of mmframe.api", "", _OTHER))
     taken = {e.name for e in installed_registry().entries if e.distribution == BUILT_IN and e.kind == PARTS[part]}
     taken |= {a for e in installed_registry().entries if e.distribution == BUILT_IN for a in e.aliases}
     if own in taken or own == BUILT_IN:
-        raise SpecError(Issue("new-plugin", f"{own!r} is the name of a built-in", "", "choose another name"))
+        raise SpecError(Issue("new-plugin", f"{own!r} is the name of a built-in", "", _OTHER))
     if module in sys.stdlib_module_names or importlib.util.find_spec(module) is not None:
-        raise SpecError(Issue("new-plugin", f"a module {module!r} is installed already", "", "choose another name"))
+        raise SpecError(Issue("new-plugin", f"a module {module!r} is installed already", "", _OTHER))
     folder = into / name
     if folder.exists():
         raise SpecError(Issue("new-plugin", f"{folder} is there already", "", "choose another name, or move it away"))
@@ -46,7 +58,7 @@ def write_plugin(name: str, part: str, into: Path) -> Path:
         "distribution": name,
         "module": module,
         "name": own,
-        "Class": "".join(word.capitalize() for word in own.split("_")),
+        "Class": _class_name(own),
         "file": part,
         "kind": PARTS[part],
         "hook": KINDS[PARTS[part]][0],

@@ -46,7 +46,10 @@ def conformance_cases(*plugins: Any, sizes: tuple[int, ...] = SIZES) -> list[Cas
     """
     found: list[Case] = []
     for given in plugins:
-        plugin = given() if isinstance(given, type) else given
+        try:
+            plugin = given() if isinstance(given, type) else given
+        except TypeError as problem:
+            raise TypeError(f"{given.__name__}: {problem} · give an instance, with its options") from None
         if isinstance(plugin, CovarianceStructure):
             found += structure_cases(plugin, sizes)
         elif isinstance(plugin, Parameterization):

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from mmframe.errors import SpecError, unknown
+from mmframe.errors import SpecError, told, unknown
 
 
 class ConformanceError(AssertionError):
@@ -41,12 +41,13 @@ class Case:
         try:
             self.run()
         except AssertionError as broken:
-            found, cause = _one_line(str(broken)), None
+            cause: BaseException | None = None
+            found, remedy = _one_line(str(broken)), self.rule.remedy
         except Exception as problem:  # somebody's method may raise anything
-            found, cause = f"{self.plugin.name}: it raised {type(problem).__name__}: {problem}", problem
+            found, cause, remedy = f"{self.plugin.name}: it raised {told(problem)}", problem, _RAISED
         else:
             return
-        lines = [f"rule {self.rule.name!r}: {self.rule.says}", f"found: {found}", f"to do: {self.rule.remedy}"]
+        lines = [f"rule {self.rule.name!r}: {self.rule.says}", f"found: {found}", f"to do: {remedy}"]
         raise ConformanceError("\n".join([*lines, f"again: {self.again}"])) from cause
 
     @property
@@ -55,6 +56,9 @@ class Case:
         sizes = f", sizes={self.sizes!r}" if self.sizes else ""
         expression, imports = written(self.plugin)
         return f"{imports}from mmframe.testing import check; check({expression}, rules=[{self.rule.name!r}]{sizes})"
+
+
+_RAISED = "mend what raised; the traceback is above this message, and the rule is looked at after that"
 
 
 def _one_line(text: str) -> str:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
 
-import attrs
 import numpy as np
 
 from mmframe.covariance.derivative import central_differences, jacobian, make_phi
 from mmframe.covariance.domain import Array
 from mmframe.covariance.parameterization import Parameterization
 from mmframe.covariance.project import divergence, project_numerically
-from mmframe.covariance.structure import CovarianceStructure, Param
-from mmframe.registry.registry import PARAMETERIZATION, default_registry
-from mmframe.registry.rules import NAME
+from mmframe.covariance.sound import checked_mapping
+from mmframe.covariance.structure import POSITION, CovarianceStructure, Points
+from mmframe.registry.registry import PARAMETERIZATION
 from mmframe.testing.case import Case, Rule, check_all, chosen
+from mmframe.testing.declarations import declarations, names
 from mmframe.testing.designs import covariate_points, grid_for, points_for
 from mmframe.testing.oracle import bound, check_both_sides
 from mmframe.testing.place import Place
 from mmframe.testing.places import edges, samples
+from mmframe.testing.registered import built_in
 
 SIZES = (1, 2, 3, 5)
 _SINGULAR = 1e-10  # the most negative eigenvalue of a singular Σ, relative to its largest entry
@@ -41,15 +41,25 @@ def check_covariance_structure(
 
 def structure_cases(structure: CovarianceStructure, sizes: tuple[int, ...] = SIZES) -> list[Case]:
     """The cases of a structure, one a rule."""
+    sizes = tuple(size for size in sizes if _takes(structure, size)) or sizes
     cases = [Case(structure, rule, partial(run, structure, sizes), sizes) for rule, run in RULES.items()]
-    for entry in default_registry().of_kind(PARAMETERIZATION):
+    for entry in built_in(PARAMETERIZATION):
         name = f"likelihood_{entry.name}"
-        if any(c.rule.name == name for c in cases):  # another package's, by the same bare name
-            name = f"{name}_{entry.distribution}"
         says = f"value, gradient and Hessian equal the dense oracle on both sides ({entry.name})"
         rule = Rule(name, says, "mend what the other rules find first; then compare jacobian() with Σ")
         cases.append(Case(structure, rule, partial(_likelihood, entry.cls(), structure, sizes), sizes))
     return cases
+
+
+def _takes(structure: CovarianceStructure, size: int) -> bool:
+    """Whether it takes so many points; it may refuse them by a ValueError."""
+    try:
+        Place.of(structure, size)
+    except ValueError:
+        return False
+    except Exception:
+        return True  # a rule will show it
+    return True
 
 
 def _places(structure: CovarianceStructure, sizes: tuple[int, ...]) -> Iterator[tuple[Place, Array]]:
@@ -57,44 +67,6 @@ def _places(structure: CovarianceStructure, sizes: tuple[int, ...]) -> Iterator[
         place = Place.of(structure, size)
         for flat in samples(place.params):
             yield place, flat
-
-
-def _names(structure: CovarianceStructure, sizes: tuple[int, ...]) -> None:
-    for name in (structure.name, *structure.aliases):
-        assert NAME.match(name), f"the name {name!r} is not {NAME.pattern}"
-    cls: Any = type(structure)
-    if attrs.has(cls):
-        options = {f.name: getattr(structure, f.name) for f in attrs.fields(cls) if f.init}
-        again = cls(**{f.alias: getattr(structure, f.name) for f in attrs.fields(cls) if f.init})
-        kept = {name: getattr(again, name) for name in options}
-        assert repr(kept) == repr(options), f"{structure.name}: made again with its options {options} it has {kept}"
-        for name, value in options.items():
-            try:
-                setattr(structure, name, value)
-            except attrs.exceptions.FrozenInstanceError:
-                continue
-            raise AssertionError(f"{structure.name}: its option {name!r} can be changed after it was made")
-        return
-    own = {k for k in vars(structure) if not k.startswith("_")}
-    assert not own, f"{structure.name} keeps {sorted(own)} that are no attrs fields, so no formula can set them"
-
-
-def _declarations(structure: CovarianceStructure, sizes: tuple[int, ...]) -> None:
-    for size in sizes:
-        place = Place.of(structure, size)
-        names = [p.name for p in place.params]
-        assert names, f"{place.who()}: there is no parameter"
-        assert len(set(names)) == len(names), f"{place.who()}: parameter names repeat: {names}"
-        assert all(name.isidentifier() for name in names), f"{place.who()}: {names} are not all identifiers"
-        again = Place.of(structure, size).params
-        assert [_told(p) for p in again] == [_told(p) for p in place.params], f"{place.who()}: params() changes"
-        if structure.unit:
-            own = structure.params(covariate_points(structure, size))
-            assert all(p.scale_power == 0 for p in own), f"{place.who()}: a variance function carries no scale"
-
-
-def _told(param: Param) -> tuple[Any, ...]:
-    return param.name, param.domain, param.scale_power, param.labels
 
 
 def _pure(structure: CovarianceStructure, sizes: tuple[int, ...]) -> None:
@@ -154,7 +126,12 @@ def _edges(structure: CovarianceStructure, sizes: tuple[int, ...]) -> None:
 def _many_points(structure: CovarianceStructure, sizes: tuple[int, ...]) -> None:
     if structure.unit:
         return
-    for points in (points_for(structure, _MANY), grid_for(structure, _MANY)):
+    scattered = points_for(structure, _MANY)
+    between = Points(
+        scattered.labels, 0.37 * scattered.index
+    )  # positions need not be whole, and a structure may refuse them
+    places = [scattered, grid_for(structure, _MANY)]
+    for points in [*places, *([between] if structure.index_kind is POSITION and not structure.numbered else [])]:
         try:
             place = Place.at(structure, points)
         except ValueError:
@@ -162,6 +139,7 @@ def _many_points(structure: CovarianceStructure, sizes: tuple[int, ...]) -> None
         if sum(p.domain.count for p in place.params) > _MANY:
             continue  # a matrix of free entries is judged at few points as well as at many
         for flat in samples(place.params, 12):
+            assert np.all(np.isfinite(place.sigma(flat))), f"{place.who(flat)}: Σ is not finite"
             smallest, size = _smallest(place.sigma(flat))
             assert smallest >= -1e-9 * size, f"{place.who(flat)}: Σ has the eigenvalue {smallest:.3g}"
 
@@ -289,7 +267,8 @@ def _report(structure: CovarianceStructure, sizes: tuple[int, ...]) -> None:
     for place, flat in _places(structure, sizes):
         given = place.structure.report(make_phi(place.params, flat), place.points)
         if given is not NotImplemented:
-            assert all(np.isfinite(v) for v in given.values()), f"{place.who(flat)}: report() gives {given}"
+            named = checked_mapping(place.structure, "report", given)
+            assert all(np.isfinite(v) for v in named.values()), f"{place.who(flat)}: report() gives {given}"
 
 
 def _diagonal(structure: CovarianceStructure, sizes: tuple[int, ...]) -> None:
@@ -315,12 +294,12 @@ RULES: dict[Rule, _Run] = {
         "names",
         "names are lower case, and options are fields of a frozen attrs class",
         "name it after ^[a-z][a-z0-9_]*$, decorate the class with @attrs.frozen, and declare options as its fields",
-    ): _names,
+    ): names,
     Rule(
         "parameters",
         "parameters are declared, under names of their own, the same at each call",
         "let params() depend on its points and the options alone, and name each parameter once",
-    ): _declarations,
+    ): declarations,
     Rule(
         "pure",
         "covariance() and jacobian() leave their arguments as they are, and give the same twice",

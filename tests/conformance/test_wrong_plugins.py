@@ -37,7 +37,7 @@ WRONG: list[tuple[type, str, str]] = [
     (wrong.Raises, "shape", "it raised KeyError: 'rho'"),
     (wrong.NotFrozen, "names", "'power' can be changed"),
     (wrong.NoFields, "names", r"keeps \['power'\] that are no attrs fields"),
-    (wrong.BadName, "names", "'Bad-Name' is not"),
+    (wrong.BadName, "names", "it cannot be registered: BadName has the name 'Bad-Name'"),
     (wrong.NotDiagonal, "diagonal", "a variance function is diagonal"),
     (wrong.ScaledVariance, "parameters", "carries no scale"),
     (wrong.WrongPull, "jacobian", r"jacobian\(\) differs from differences"),

@@ -99,6 +99,21 @@ BROKEN = {
         "mmframe.v1",
         "the option 'by'",
     ),
+    "mmf-exit": ("broken_exit", "import sys\nsys.exit(3)\n", "mmframe.v1", "SystemExit: 3"),
+    "mmf-hookexit": ("broken_hookexit", structure(given="exit('no licence')"), "mmframe.v1", "SystemExit: no licence"),
+    "mmf-unprintable": (
+        "broken_unprintable",
+        "class E(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise E\n",
+        "mmframe.v1",
+        "it cannot be printed",
+    ),
+    "mmf-long": ("broken_long", "raise ValueError('a\\nb\\n' * 2000)\n", "mmframe.v1", r"ValueError: a b a b.*\.\.\."),
+    "mmf-none": (
+        "broken_none",
+        structure().replace("return [Scaled]", "[Scaled]"),
+        "mmframe.v1",
+        "mmframe_covariance_structures gave None.*return it",
+    ),
     "mmf-newer": (
         "broken_newer",
         "raise SystemExit('never imported')\n",
@@ -141,6 +156,10 @@ def environment(folder: Path) -> Environment:
     wheels = [write_wheel(folder, d, {module: text}, group=group) for d, (module, text, group, _) in BROKEN.items()]
     wheels += [write_wheel(folder, d, {module: text}) for d, (module, text) in SOUND.items()]
     made.install(*wheels)
+    (packages,) = made.folder.glob("lib/python*/site-packages")
+    half = packages / "mmf_half-1.0.dist-info"  # as after an interrupted removal: no metadata, and no module
+    half.mkdir()
+    (half / "entry_points.txt").write_text("[mmframe.v1]\nhalf = half_removed\n", encoding="utf-8")
     return made
 
 
@@ -160,7 +179,8 @@ def spec(folder: Path, structure: str) -> str:
 
 def test_each_is_listed_with_what_is_wrong(listed: dict[str, list[dict[str, object]]]) -> None:
     failed = {str(f["distribution"]): f for f in listed["failed"]}
-    assert set(failed) == set(BROKEN)
+    assert set(failed) == {*BROKEN, "half-removed"}
+    assert "No module named 'half_removed'" in str(failed["half-removed"]["error"])
     for distribution, (module, _, _, said) in BROKEN.items():
         record = failed[distribution]
         assert record["name"] == module and record["version"] == "1.0"
@@ -277,7 +297,8 @@ def test_a_plugin_that_raises_at_use_is_named(environment: Environment, folder: 
 def test_a_matrix_of_another_shape_is_not_broadcast(environment: Environment, folder: Path) -> None:
     done = environment.mmframe("fit", spec(folder, "shapeless"), cwd=folder, MMFRAME_PLUGINS="mmf-shapeless")
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "'shapeless' gave Σ of shape () for an index (1, 1); allowed: (1, 1)" in done.stderr
+    assert "the covariance structure 'shapeless' (sound_shapeless.Scaled): covariance() gave an array ()" in done.stderr
+    assert "for an index (1, 1); allowed: real numbers (1, 1)" in done.stderr
 
 
 def test_the_workers_of_a_bootstrap_warn_no_more(environment: Environment, folder: Path) -> None:
@@ -291,3 +312,48 @@ if __name__ == "__main__":
     done = environment.run("boot.py", cwd=folder, MMFRAME_PLUGINS="mmf-import")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("no_such_module_at_all") == 1
+
+
+def test_entry_points_that_cannot_be_read_hide_no_others(folder: Path) -> None:
+    made = Environment.create(folder / "unreadable")
+    made.install(write_wheel(folder, "mmf-alone", {"sound_alone": SOUND["mmf-alone"][1]}))
+    (packages,) = made.folder.glob("lib/python*/site-packages")
+    odd = packages / "odd-1.0.dist-info"
+    odd.mkdir()
+    (odd / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n", encoding="utf-8")
+    (odd / "entry_points.txt").write_text("[mmframe.v1]\nno equals sign\n", encoding="utf-8")
+    listed = made.mmframe("plugins", "--json", cwd=folder)
+    assert listed.returncode == 0, listed.stderr
+    assert {"mmf-alone", "mmframe"} <= {p["distribution"] for p in json.loads(listed.stdout)["packages"]}
+
+
+def test_where_warnings_are_errors_one_is_enough(environment: Environment, folder: Path) -> None:
+    code = """
+import mmframe as mm
+data = mm.datasets.load("sleepstudy")
+for k in range(2):
+    try:
+        print(mm.fit("Reaction ~ Days + (1 | Subject)", data).converged)
+    except UserWarning as warning:
+        print(type(warning).__name__)
+"""
+    done = environment.run("-W", "error::UserWarning", "-c", code, cwd=folder, MMFRAME_PLUGINS="mmf-import")
+    assert done.stdout.split() == ["PluginWarning", "True"], done.stderr
+
+
+def test_a_saved_fit_names_the_package(environment: Environment, folder: Path) -> None:
+    """So it is found again where another package offers the same name."""
+    code = """
+import mmframe as mm
+fit = mm.fit("Reaction ~ Days + shared(1 | Subject)", mm.datasets.load("sleepstudy"))
+fit.save("shared.mm")
+print(fit.spec.random[0].structure.name, fit.estimates.terms[0].structure, fit.loglike)
+"""
+    done = environment.run("-c", code, cwd=folder, MMFRAME_PLUGINS="mmf-first")
+    assert done.returncode == 0, done.stderr
+    name, structure, value = done.stdout.split()
+    assert name == structure == "mmf-first/shared"
+    again = "import mmframe as mm; fit = mm.load('shared.mm'); print(mm.fit_spec(fit.spec, 'data.csv').loglike)"
+    done = environment.run("-c", again, cwd=folder, MMFRAME_PLUGINS="mmf-first,mmf-second")
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == float(value)

@@ -33,6 +33,7 @@ def test_a_new_plugin_installs_passes_its_tests_and_fits(name: str, kind: str, m
     assert tests.returncode == 0, tests.stdout + tests.stderr
     readme = environment.run("-m", "tests.docs.blocks", str(tmp_path / name / "README.md"), cwd=tmp_path)
     assert readme.returncode == 0, readme.stderr
+    (tmp_path / "elsewhere").mkdir()
     again = environment.mmframe("new-plugin", name, "--into", "elsewhere", cwd=tmp_path)
     assert again.returncode == 1 and f"a module {module!r} is installed already" in again.stderr
 
@@ -58,6 +59,12 @@ def test_nothing_is_left_to_fill_in(kind: str, tmp_path: Path) -> None:
         ("mmframe-ar1", "'ar1' is the name of a built-in"),
         ("mmframe-us", "'us' is the name of a built-in"),
         ("mmframe", "'mmframe' is the name of a built-in"),
+        ("mmframe-none", "'none' means something else"),
+        ("mmframe-1", "'1' means something else"),
+        ("class", "'class' means something else"),
+        ("mmframe-kronecker", "'kronecker' means something else"),
+        ("mmframe-covariance-structure", "CovarianceStructure is a class of mmframe.api"),
+        ("mmframe-squared", "Squared is a class"),
         ("numpy", "a module 'numpy' is installed already"),
         ("json", "a module 'json' is installed already"),
         ("there", "is there already"),

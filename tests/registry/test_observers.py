@@ -114,6 +114,30 @@ def test_one_that_failed_hears_of_the_next_fit() -> None:
         assert breaking.calls == calls
 
 
+def test_one_that_calls_exit_does_not_end_the_fit() -> None:
+    class Exiting:
+        @hookimpl
+        def mmframe_iteration(self, row: TraceRow) -> None:
+            raise SystemExit(5)
+
+    with pytest.warns(UserWarning, match="SystemExit: 5"):
+        assert fit(watching(exiting=Exiting())).converged
+
+
+def test_a_fit_that_an_observer_makes_is_told_to_nobody() -> None:
+    class Fitting:
+        made = 0
+
+        @hookimpl
+        def mmframe_fit_finished(self, result: Any) -> None:
+            type(self).made += 1
+            fit(builder)
+
+    builder = watching(fitting=Fitting())
+    fit(builder)
+    assert Fitting.made == 1
+
+
 def test_what_fits_many_times_does_not_tell_each_refit() -> None:
     recorder = Recorder()
     result = fit(watching(recorder=recorder))

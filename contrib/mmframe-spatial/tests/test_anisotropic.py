@@ -174,3 +174,9 @@ def test_wrong_points_are_told(trial: pd.DataFrame) -> None:
         mm.fit("yld ~ 1", trial, residual="anisotropic(plot | 1)")
     with pytest.raises(ValueError, match="allowed: above 0"):
         natural(1.0, 0.0, 0.0)
+
+
+def test_a_circle_has_no_direction() -> None:
+    round_one = natural(2.0, 1.0, 0.7)
+    assert round_one["stretch"] == round_one["shear"] == 0.0
+    assert ellipse(**round_one) == {"range": 2.0, "ratio": 1.0, "angle": 0.0}

@@ -218,3 +218,8 @@ def test_a_model_over_other_places_is_refused(trial: pd.DataFrame, flat: Any) ->
         ValueError, match=r"the 224 points of the fit's residual, '4.3:19.2' first, are not the 224 places"
     ):
         variogram(flat, ["longitude", "latitude"], data=trial, model=fit)
+
+
+def test_bins_without_a_pair_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"no pair of rows is within 0\.3.*cutoff"):
+        variogram([1.0, 2.0], [[0.0, 0.0], [1.0, 1.0]], cutoff=0.3)

@@ -158,7 +158,7 @@ def natural(range: float, ratio: float, angle: float) -> dict[str, float]:
     """
     if not (range > 0.0 and ratio > 0.0):
         raise ValueError(f"range={range}, ratio={ratio}; allowed: above 0")
-    length, twice = -np.log(ratio), 2.0 * np.deg2rad(angle)
+    length, twice = 0.0 - np.log(ratio), 2.0 * np.deg2rad(angle)  # 0, and not -0, of a circle
     return {
         "mean_range": float(range * np.sqrt(ratio)),
         "stretch": float(length * np.cos(twice)),

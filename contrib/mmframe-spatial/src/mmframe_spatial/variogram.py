@@ -87,6 +87,10 @@ def variogram(
             for total, what in zip(sums[:, k], kept, strict=True):
                 if what is not None:
                     total += np.bincount(at[mine], weights=what[mine], minlength=edges.size - 1)
+    if not np.any(sums[0]):
+        raise ValueError(
+            f"no pair of rows is within {edges[-1]:g} of each other; give a longer cutoff=, or other bins="
+        )
     return _table(sums, [s[0] for s in sectors], estimator, covariance is not None)
 
 
