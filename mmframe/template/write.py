@@ -15,11 +15,11 @@ from mmframe import __version__, api
 from mmframe.errors import Issue, SpecError
 from mmframe.registry.loader import BUILT_IN
 from mmframe.registry.registry import installed_registry
-from mmframe.registry.rules import KINDS
+from mmframe.registry.rules import KINDS, PARAMETERIZATION, STAGE, STRUCTURE
 from mmframe.spec.model import COMBINATORS
 
 # What a package may offer, and the kind of name that it registers.
-PARTS = {"structure": "covariance structure", "parameterization": "parameterization", "stage": "stage"}
+PARTS = {"structure": STRUCTURE, "parameterization": PARAMETERIZATION, "stage": STAGE}
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 _PREFIX = re.compile(r"^mmframe[-_]")
 _OTHER = "choose another name"

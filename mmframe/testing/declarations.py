@@ -9,17 +9,14 @@ import numpy as np
 
 from mmframe.covariance.domain import Box, PositiveDefinite
 from mmframe.covariance.structure import CovarianceStructure, Param
-from mmframe.errors import PluginError
-from mmframe.registry.rules import STRUCTURE, offer
+from mmframe.registry.rules import STRUCTURE
 from mmframe.testing.designs import covariate_points
 from mmframe.testing.place import Place
+from mmframe.testing.registered import registrable
 
 
 def names(structure: CovarianceStructure, sizes: tuple[int, ...]) -> None:
-    try:
-        offer(STRUCTURE, type(structure))
-    except PluginError as refused:
-        raise AssertionError(f"it cannot be registered: {refused}") from None
+    registrable(STRUCTURE, structure)
     cls: Any = type(structure)
     if attrs.has(cls):
         options = {f.name: getattr(structure, f.name) for f in attrs.fields(cls) if f.init}

@@ -11,13 +11,13 @@ from mmframe.covariance.bijections import Bijection
 from mmframe.covariance.cover import default_bijection
 from mmframe.covariance.derivative import central_differences
 from mmframe.covariance.domain import Array, Box, Domain, Interval, OutsideDomainError, Positive, PositiveDefinite, Real
-from mmframe.covariance.parameterization import Parameterization, Scale
+from mmframe.covariance.parameterization import Parameterization
 from mmframe.covariance.structure import CovarianceStructure, Param
-from mmframe.registry.registry import STRUCTURE, default_registry
-from mmframe.registry.rules import NAME
+from mmframe.registry.registry import PARAMETERIZATION, STRUCTURE, default_registry
 from mmframe.testing.case import Case, Rule, check_all, chosen
 from mmframe.testing.designs import points_for
 from mmframe.testing.oracle import check_against_oracle
+from mmframe.testing.registered import registrable
 
 DOMAINS: tuple[Domain, ...] = (
     Positive(),
@@ -70,9 +70,7 @@ def _slope(bijection: Bijection, adjoint: Array, theta: Array) -> Array:
 
 
 def _name_and_scale(parameterization: Parameterization) -> None:
-    who = parameterization.name
-    assert NAME.fullmatch(who), f"the name {who!r} is not ^{NAME.pattern}$"
-    assert isinstance(parameterization.scale, Scale), f"{who}: scale is {parameterization.scale!r}"
+    registrable(PARAMETERIZATION, parameterization)
 
 
 def _sizes(parameterization: Parameterization) -> None:

@@ -31,10 +31,9 @@ from mmframe.optimize.stage import (
 )
 from mmframe.optimize.start import starting_point
 from mmframe.registry.registry import PARAMETERIZATION, STAGE, STRUCTURE, default_registry
-from mmframe.registry.rules import NAME
 from mmframe.testing.case import Case, Rule, check_all, chosen
 from mmframe.testing.designs import design_for, points_for
-from mmframe.testing.registered import built_in
+from mmframe.testing.registered import built_in, registrable
 
 # How near to the optimum, in −2 log L, a finishing stage must come.
 REACHES = 1e-5
@@ -144,10 +143,7 @@ def _runs(stage: OptimizerStage) -> Iterator[_Run]:
 
 
 def _flags(stage: OptimizerStage) -> None:
-    assert NAME.fullmatch(stage.name), f"the name {stage.name!r} is not ^{NAME.pattern}$"
-    for flag in ("bounded", "finishes"):
-        value = getattr(stage, flag, None)
-        assert isinstance(value, bool), f"{stage.name}: {flag} is {value!r}, not True or False"
+    registrable(STAGE, stage)
 
 
 def _outcome(stage: OptimizerStage) -> None:

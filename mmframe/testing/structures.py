@@ -127,9 +127,8 @@ def _many_points(structure: CovarianceStructure, sizes: tuple[int, ...]) -> None
     if structure.unit:
         return
     scattered = points_for(structure, _MANY)
-    between = Points(
-        scattered.labels, 0.37 * scattered.index
-    )  # positions need not be whole, and a structure may refuse them
+    # positions need not be whole; a structure may refuse those that are not
+    between = Points(scattered.labels, 0.37 * scattered.index)
     places = [scattered, grid_for(structure, _MANY)]
     for points in [*places, *([between] if structure.index_kind is POSITION and not structure.numbered else [])]:
         try:

@@ -48,7 +48,7 @@ WRONG: list[tuple[type, str, str]] = [
     (wrong.Leaves, "domain", "without an OutsideDomainError"),
     (wrong.NoBoundary, "boundary", "nan"),
     (wrong.WritesTheta, "pure", "θ was changed"),
-    (wrong.NoScaleDeclared, "name_and_scale", "scale is 'relative'"),
+    (wrong.NoScaleDeclared, "name_and_scale", "declares scale = 'relative'; allowed: RELATIVE, ABSOLUTE"),
     (wrong.ReturnsAnywhere, "never_worse", "−2 log L rose from"),
     (wrong.WritesIntoTheta, "pure", "changed the θ that it was given"),
     (wrong.ReturnsTheta, "outcome", r"run\(\) returned array"),
@@ -58,7 +58,7 @@ WRONG: list[tuple[type, str, str]] = [
     (wrong.LeavesTheBounds, "bounds", "bounded = True, and it asked at"),
     (wrong.ClaimsToFinish, "finishes", "finishes = True, and it stopped"),
     (wrong.SwallowsTheEnd, "budget", "it asked \\d+ times more"),
-    (wrong.NoFlag, "flags", "finishes is None"),
+    (wrong.NoFlag, "flags", "declares finishes = None; allowed: True or False"),
 ]
 RIGHT = [wrong.Right, wrong.RightVariance, wrong.RightCoordinates, wrong.RightSquares, wrong.RightStage]
 
